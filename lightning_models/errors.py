@@ -9,6 +9,7 @@ __all__ = [
     "FeatureError",
     "LSTMStrategiesError",
     "ModelNotFoundError",
+    "NoForecastError",
     "StorageError",
     "TooFewCandlesError",
     "TrainingError",
@@ -38,6 +39,10 @@ class CandleError(LSTMStrategiesError):
 
 class TooFewCandlesError(CandleError):
     """Fewer candles than a model, a slice or an indicator needs."""
+
+
+class NoForecastError(CandleError):
+    """A candle at which a model has nothing to say: too much of its window is missing."""
 
 
 class FeatureError(LSTMStrategiesError):

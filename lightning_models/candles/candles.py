@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lightning_models.timeframes import period_ms
+from lightning_models.candles.timestamps import iso_utc
+from lightning_models.errors import CandleError, ConfigError
+from lightning_models.spelling import nearest_names
+from lightning_models.timeframes import check_timeframe, period_ms
 
-__all__ = ["COLUMNS", "Candles", "Market", "fingerprint_of"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["COLUMNS", "Candles", "Market", "check_market", "fingerprint_of"]
 
 Market = Literal["continuous", "sessions"]
+
+_MARKETS: tuple[Market, ...] = get_args(Market)
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Candles:
     """Candles of one symbol in one timeframe, oldest first.
 
-    Built by `read_candles`, `simulate_market` or `Candles.resample`, which validate;
-    the arrays are read-only.
+    Built by `read_candles`, `simulate_market` or `Candles.resample`, which validate prices
+    and times; the class itself holds types and shapes only. The arrays are read-only copies.
 
     Parameters
     ----------
@@ -42,7 +49,15 @@ class Candles:
     ohlcv
         ``float64 [T, 5]``: open, high, low, close in quote currency, volume in base currency.
     incomplete
-        ``bool [T]``, true where a resampled candle lacks some of its source candles.
+        ``bool [T]``, true where a resampled candle lacks some of its source candles; all
+        false by default.
+
+    Raises
+    ------
+    ConfigError
+        If the timeframe or the market is unknown.
+    CandleError
+        If the times are no integers, or an array has another shape.
     """
 
     symbol: str
@@ -54,16 +69,39 @@ class Candles:
 
     def __post_init__(self) -> None:
         """Own the arrays: contiguous, of the stated types, and closed for writing."""
-        time = np.array(self.time, dtype=np.int64)
-        ohlcv = np.array(self.ohlcv, dtype=np.float64).reshape(len(time), len(COLUMNS))
+        check_timeframe(self.timeframe)
+        check_market(self.market)
+        time = np.asarray(self.time)
+        if time.ndim != 1 or (time.size and time.dtype.kind not in "iu"):
+            raise CandleError(
+                f"{self.symbol}: open times have the type {time.dtype} and the shape {time.shape}; "
+                "give integers [T], milliseconds since the epoch"
+            )
+        time = np.array(time, dtype=np.int64)
+        ohlcv = np.array(self.ohlcv, dtype=np.float64)
+        if ohlcv.shape != (len(time), len(COLUMNS)) and (ohlcv.size or len(time)):
+            raise CandleError(
+                f"{self.symbol}: ohlcv has the shape {ohlcv.shape} beside {len(time)} open times; "
+                f"give [{len(time)}, {len(COLUMNS)}]: {', '.join(COLUMNS)}"
+            )
+        ohlcv = np.ascontiguousarray(ohlcv.reshape(len(time), len(COLUMNS)))
         incomplete = np.array(self.incomplete, dtype=np.bool_)
         if not len(incomplete):
             incomplete = np.zeros(len(time), dtype=np.bool_)
+        if incomplete.shape != time.shape:
+            raise CandleError(
+                f"{self.symbol}: incomplete has the shape {incomplete.shape}; give [{len(time)}]"
+            )
         for array in (time, ohlcv, incomplete):
             array.setflags(write=False)
         object.__setattr__(self, "time", time)
         object.__setattr__(self, "ohlcv", ohlcv)
         object.__setattr__(self, "incomplete", incomplete)
+
+    def __repr__(self) -> str:
+        """Return the symbol, the timeframe and what lies between which times."""
+        span = f" {iso_utc(self.time[0])} to {iso_utc(self.time[-1])}" if len(self) else ""
+        return f"<{len(self)} candles of {self.symbol} {self.timeframe}{span}>"
 
     def __len__(self) -> int:
         """Return the number of candles."""
@@ -117,11 +155,29 @@ class Candles:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Return ``timestamp`` (UTC open time), ``open``, ``high``, ``low``, ``close``, ``volume``."""
+        """Return a frame with ``timestamp``, the open time in UTC, and the columns `COLUMNS`.
+
+        Its ``attrs`` hold the symbol, by which `read_candles` finds it again.
+        """
         frame = pd.DataFrame({"timestamp": pd.to_datetime(self.time, unit="ms", utc=True)})
         for position, column in enumerate(COLUMNS):
             frame[column] = self.ohlcv[:, position]
+        frame.attrs["symbol"] = self.symbol
         return frame
+
+
+def check_market(market: str) -> Market:
+    """Return the market if it is ``continuous`` or ``sessions``.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+    """
+    for known in _MARKETS:
+        if market == known:
+            return known
+    raise ConfigError(f"unknown market {market!r}: {nearest_names(market, _MARKETS)}")
 
 
 def fingerprint_of(candles: Iterable[Candles]) -> str:

@@ -1,0 +1,89 @@
+"""Fit again on the newest candles, for as many epochs as evaluation found right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.config import TrainConfig
+from lightning_models.bundle import Bundle, read_bundle
+from lightning_models.candles import Candles
+from lightning_models.data import SliceConfig
+from lightning_models.errors import ModelNotFoundError, TrainingError
+from lightning_models.registry import Registry
+
+__all__ = ["REFIT_SLICES", "refit_config"]
+
+# No validation, because the number of epochs is fixed; no test, because nothing is later.
+REFIT_SLICES = SliceConfig(train=0.95, validation=0.0, calibration=0.05, test=0.0)
+
+
+def refit_config(
+    config: TrainConfig, registry: Registry, name: str, candles: Sequence[Candles]
+) -> tuple[TrainConfig, str]:
+    """Return the configuration of a refit and the run whose evaluation it rests on.
+
+    Parameters
+    ----------
+    config
+        Must be the evaluated version's, but for slices and epochs.
+    registry
+        Where the evaluated version is.
+    name
+        Of the model.
+    candles
+        What the refit will see.
+
+    Returns
+    -------
+    tuple
+        The configuration with `REFIT_SLICES`, the evaluated number of epochs and no early
+        stopping; and the evaluation's run.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no version of the name was evaluated.
+    TrainingError
+        If the evaluated version was another network or saw other features.
+    """
+    bundle = _newest_evaluated(registry, name)
+    _check_same(config, bundle, name, candles)
+    epochs = int(bundle.metrics["best_epoch"] or 1)
+    fixed = config.training.model_copy(update={"epochs": epochs, "patience": 0})
+    data = config.data.model_copy(update={"slices": REFIT_SLICES})
+    assert bundle.evaluated_by is not None
+    return config.model_copy(update={"training": fixed, "data": data}), bundle.evaluated_by
+
+
+def _newest_evaluated(registry: Registry, name: str) -> Bundle:
+    for version in registry.versions(name):
+        folder, _ = registry.resolve(f"models:/{name}/{version.version}")
+        bundle = read_bundle(folder)
+        if bundle.metrics.get("best_epoch"):
+            return bundle
+    raise ModelNotFoundError(
+        f"no evaluated version of {name!r} to refit: train it without --refit first, so that "
+        "its metrics and its number of epochs come from candles it had not seen"
+    )
+
+
+def _check_same(
+    config: TrainConfig, bundle: Bundle, name: str, candles: Sequence[Candles]
+) -> None:
+    differing = [
+        what
+        for what, now, then in (
+            ("network", config.network, bundle.network),
+            ("features", config.data.features, bundle.features),
+            ("lookback", config.data.lookback, bundle.lookback),
+            ("mode", config.data.mode, bundle.mode),
+            ("timeframe", candles[0].timeframe, bundle.timeframe),
+        )
+        if now != then
+    ]
+    if differing:
+        raise TrainingError(
+            f"a refit of {name!r} must be the model that was evaluated, and differs in "
+            f"{', '.join(differing)}: give the same preset and settings, or evaluate the new ones "
+            "by training without --refit"
+        )

@@ -1,0 +1,177 @@
+"""Result of a backtest: what came out, how sure that is, and what it was made of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from lightning_models.evaluation.scores import ForecastScores
+
+__all__ = [
+    "BacktestResult",
+    "BuyAndHold",
+    "DrawdownPoint",
+    "EquityPoint",
+    "ForecastCounts",
+    "Slice",
+    "TradeRecord",
+]
+
+Slice = Literal["out_of_sample", "in_sample", "mixed"]
+
+
+def _utc_time(text: str) -> str:
+    if not text.endswith("Z"):
+        raise ValueError(f"{text!r} is no UTC time; write it as 2024-01-01T00:00:00Z")
+    datetime.fromisoformat(text)
+    return text
+
+
+def _without_numpy(value: Any) -> Any:
+    # Scalars of numpy arrive from analyzers; JSON knows none of them.
+    return value.item() if hasattr(value, "item") and not isinstance(value, type) else value
+
+
+Time = Annotated[str, AfterValidator(_utc_time)]
+Number = Annotated[float, BeforeValidator(_without_numpy)]
+Count = Annotated[int, BeforeValidator(_without_numpy), Field(ge=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TradeRecord(_Record):
+    """One position from its entry to its exit."""
+
+    symbol: str
+    direction: Literal["LONG", "SHORT"]
+    entry_time: Time
+    entry_price: Number
+    """Quote currency."""
+    exit_time: Time | None
+    """None while the position is open."""
+    exit_price: Number | None
+    size: Number
+    """Base currency."""
+    pnl: Number
+    """Quote currency, net of fees."""
+    pnl_pct: Number
+    """Percent of the notional at entry."""
+    fees: Number
+    """Quote currency."""
+    bars: Count
+    """How many bars it was held."""
+    exit_reason: str | None
+
+
+class EquityPoint(_Record):
+    """Equity at a bar's close."""
+
+    time: Time
+    equity: Number
+    """Quote currency."""
+
+
+class DrawdownPoint(_Record):
+    """Distance below the highest equity so far."""
+
+    time: Time
+    drawdown_pct: Annotated[Number, Field(ge=0.0)]
+    """Percent, 0 or more."""
+
+
+class BuyAndHold(_Record):
+    """The market over the same bars: bought at the first, held to the last."""
+
+    total_return_pct: Number
+    sharpe_ratio: Number
+    max_drawdown_pct: Annotated[Number, Field(ge=0.0)]
+    equity_curve: tuple[EquityPoint, ...]
+
+
+class ForecastCounts(_Record):
+    """What became of the forecasts, bar by bar."""
+
+    total: Count
+    """Bars in the period."""
+    without_forecast: Count
+    """Bars where the model gave none: warm-up, holes."""
+    under_threshold: Count
+    """Forecasts whose confidence or edge was too small to trade on."""
+    disagreeing: Count
+    """Forecasts whose direction and median contradict each other."""
+    traded: Count
+    """Forecasts that passed."""
+
+
+class BacktestResult(_Record):
+    """Everything a backtest reports, free of not-a-number so that it is JSON as it stands.
+
+    Names that end in ``_pct``, and `win_rate`, are percent; every other rate is a fraction.
+    """
+
+    strategy_name: str
+    symbol: str
+    timeframe: str
+    start_date: Time | None
+    """First bar's stamp; None where the period holds no bar."""
+    end_date: Time | None
+
+    total_trades: Count
+    winning_trades: Count
+    losing_trades: Count
+    win_rate: Number
+    """Percent of the closed trades."""
+    total_return: Number
+    """Quote currency."""
+    total_return_pct: Number
+    annualized_return: Number | None
+    """Fraction; None under 90 days."""
+    max_drawdown: Annotated[Number, Field(ge=0.0)]
+    """Quote currency."""
+    max_drawdown_pct: Annotated[Number, Field(ge=0.0)]
+    sharpe_ratio: Number
+    """Annualised; 0 without a trade."""
+    sortino_ratio: Number
+    profit_factor: Number | None
+    """Gains over losses; None where nothing was lost."""
+    avg_win: Number
+    avg_loss: Number
+    performance_rating: str
+    trades: tuple[TradeRecord, ...]
+    equity_curve: tuple[EquityPoint, ...]
+    drawdown_curve: tuple[DrawdownPoint, ...]
+    exposure: Number
+    """Share of bars with a position."""
+    fees_paid: Number
+    """Quote currency."""
+    turnover: Number
+    """Traded notional over starting cash."""
+
+    slice: Slice
+    """Whether the model had seen the period: never, wholly or in part."""
+    verdict: str
+    """The conclusion in words."""
+    model: str
+    """As the user named it, such as ``models:/btc@champion``."""
+    sharpe_low: Number | None = None
+    sharpe_high: Number | None = None
+    excess_return: Number | None = None
+    """Over buy-and-hold, a year (fraction); None where it cannot be computed."""
+    excess_low: Number | None = None
+    excess_high: Number | None = None
+    buy_and_hold: BuyAndHold | None = None
+    traded_share: Annotated[Number, Field(ge=0.0, le=1.0)] | None = None
+    """Share of the forecasts that passed the thresholds."""
+    forecasts: ForecastCounts | None = None
+    forecast_scores: ForecastScores | None = None
+    unseen_from: Time | None = None
+    """From this moment on the model had seen nothing."""
+    data_fingerprint: str
+    bundle_sha256: str
+    configuration: dict[str, JsonValue] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """Warnings in words."""

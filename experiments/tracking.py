@@ -1,0 +1,151 @@
+"""MLflow runs: one joined or started, and what is logged to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from lightning_models.candles import Candles, fingerprint_of
+from lightning_models.errors import StorageError
+from lightning_models.home import Home
+from lightning_models.registry import use_tracking_server
+
+__all__ = ["log_candles", "log_metrics", "log_parameters", "set_tags", "tracked_run"]
+
+PARAMETER_LENGTH = 250
+
+
+@contextmanager
+def tracked_run(
+    home: Home, experiment: str, *, run_name: str, run_id: str | None = None
+) -> Iterator[str]:
+    """Join the active MLflow run, continue a given one, or start a new one.
+
+    Parameters
+    ----------
+    home
+        Whose tracking server to use.
+    experiment
+        Name of the experiment of a new run.
+    run_name
+        Of a new run.
+    run_id
+        Of a run to continue.
+
+    Yields
+    ------
+    str
+        The run's id. A run that was started or continued here ends here: FINISHED, KILLED
+        where the user stopped it, FAILED on any other error. A joined one stays open.
+
+    Raises
+    ------
+    StorageError
+        If the tracking server cannot be reached or written.
+    """
+    use_tracking_server(home)
+    active = mlflow.active_run()
+    if active is not None and run_id in (None, active.info.run_id):
+        yield str(active.info.run_id)
+        return
+    try:
+        if run_id is None:
+            run = mlflow.start_run(experiment_id=_experiment(home, experiment), run_name=run_name)
+        else:
+            run = mlflow.start_run(run_id=run_id)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise StorageError(
+            f"MLflow at {home.tracking_uri} cannot be used: {str(error).splitlines()[0]}. Check "
+            "that it can be reached and written, or choose another --home or MLFLOW_TRACKING_URI"
+        ) from error
+    status = "FAILED"
+    try:
+        yield str(run.info.run_id)
+        status = "FINISHED"
+    except (KeyboardInterrupt, InterruptedError):
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def log_parameters(run_id: str, parameters: Mapping[str, Any]) -> None:
+    """Log dotted parameters; a long list is cut at MLflow's limit, its whole is in the bundle."""
+    client = MlflowClient()
+    known = client.get_run(run_id).data.params
+    fresh = {
+        key: text[:PARAMETER_LENGTH]
+        for key, value in parameters.items()
+        if key not in known
+        for text in [value if isinstance(value, str) else json.dumps(value, default=str)]
+    }
+    if fresh:
+        mlflow.log_params(fresh, run_id=run_id)
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, float | None], *, step: int = 0) -> None:
+    """Log metrics in one batch; a metric that could not be computed is left out."""
+    now = _milliseconds_now()
+    batch = [
+        Metric(key=key, value=float(value), timestamp=now, step=step)
+        for key, value in metrics.items()
+        if value is not None
+    ]
+    MlflowClient().log_batch(run_id, metrics=batch)
+
+
+def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags under the project's prefix: ``kind`` becomes ``lstm.kind``."""
+    client = MlflowClient()
+    for key, value in tags.items():
+        client.set_tag(run_id, f"lstm.{key}", value)
+
+
+def log_candles(run_id: str, candles: Sequence[Candles], *, context: str) -> None:
+    """Log each symbol's candles as a dataset of the run, with their fingerprint as digest."""
+    import warnings
+
+    client = MlflowClient()
+    from mlflow.entities import DatasetInput, InputTag
+
+    inputs = []
+    for one in candles:
+        with warnings.catch_warnings():
+            # MLflow hints that integer columns cannot hold missing values; ours never do.
+            warnings.filterwarnings("ignore", module=r"mlflow\..*")
+            dataset = mlflow.data.from_pandas(  # type: ignore[attr-defined]
+                one.to_frame(),
+                name=f"{one.symbol} {one.timeframe}",
+                digest=fingerprint_of([one])[:36],
+            )
+        inputs.append(
+            DatasetInput(
+                dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)]
+            )
+        )
+    client.log_inputs(run_id, inputs)
+
+
+def _experiment(home: Home, name: str) -> str:
+    found = mlflow.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    # A relative artifact location would depend on where the command was run.
+    local = not os.environ.get("MLFLOW_TRACKING_URI")
+    location = (home.artifacts / name).as_uri() if local else None
+    return str(mlflow.create_experiment(name, artifact_location=location))
+
+
+def _milliseconds_now() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000

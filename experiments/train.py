@@ -1,0 +1,302 @@
+"""Train a model on candles, evaluate it on later ones, and register it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from experiments.config import TrainConfig, flatten
+from experiments.tracking import (
+    log_candles,
+    log_metrics,
+    log_parameters,
+    set_tags,
+    tracked_run,
+)
+from lightning_models.bundle import Bundle, bundle_sha256, write_bundle
+from lightning_models.candles import Candles, fingerprint_of
+from lightning_models.data import CandleDataModule
+from lightning_models.errors import TrainingError
+from lightning_models.evaluation import (
+    ForecastScores,
+    Outcomes,
+    confusion_figure,
+    evaluate,
+    loss_figure,
+    reliability_bins,
+    reliability_figure,
+)
+from lightning_models.evaluation.collect import collect_outcomes
+from lightning_models.export import export_bundle
+from lightning_models.home import Home, find_home
+from lightning_models.inference import NetworkRunner
+from lightning_models.loading import load_predictor_from
+from lightning_models.networks import build_network
+from lightning_models.predictor import Predictor
+from lightning_models.registry import RegisteredModel, Registry, check_name
+from lightning_models.training import EpochMetrics, FitResult, fit
+
+__all__ = ["TrainedModel", "train"]
+
+_log = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+
+
+def train(
+    config: TrainConfig,
+    candles: Sequence[Candles],
+    *,
+    name: str,
+    home: str | Path | Home | None = None,
+    resume: str | None = None,
+    promote: bool = False,
+    refit: bool = False,
+    progress: bool = False,
+) -> RegisteredModel:
+    """Train, calibrate, evaluate and register a model.
+
+    Parameters
+    ----------
+    config
+        Network, features, horizons, slices, training.
+    candles
+        One entry for each symbol, all of one timeframe.
+    name
+        To register under, and of the MLflow experiment.
+    home
+        Folder of the tracking database; by default ``$LSTM_HOME`` or the user's data folder.
+    resume
+        MLflow run to continue from its last finished epoch, or ``last``.
+    promote
+        Whether the new version becomes the champion although there is one.
+    refit
+        Fit again on slices that end at the newest candle, for the number of epochs that the
+        newest evaluated version of `name` took. Such a version has no metrics of its own.
+    progress
+        Whether to show progress bars on standard error.
+
+    Returns
+    -------
+    RegisteredModel
+
+    Raises
+    ------
+    CandleError, TooFewCandlesError, FeatureError, ConfigError
+        If the candles or the configuration cannot be trained on.
+    TrainingInterrupted
+        On Ctrl-C; the checkpoints stay and the message says how to resume.
+    TrainingError, StorageError
+        If training or writing fails.
+    """
+    check_name(name)
+    folder = find_home(home).create()
+    registry = Registry(folder)
+    evaluated_by = None
+    if refit:
+        from experiments.refit import refit_config
+
+        config, evaluated_by = refit_config(config, registry, name, candles)
+    data = CandleDataModule(
+        config.data, candles, batch_size=config.training.batch_size, seed=config.training.seed
+    )
+    run_id = _run_to_resume(folder, resume, config, data, name) if resume else None
+    with tracked_run(folder, name, run_name=config.preset, run_id=run_id) as run:
+        _describe(run, config, data)
+        result = _fit(config, data, folder, run, name, resume is not None, progress)
+        bundle = export_bundle(
+            result.network, config.network, data, evaluated_by=evaluated_by or run
+        )
+        trained = TrainedModel(bundle, result, data)
+        if evaluated_by is None:
+            trained = trained.evaluated(config.training.seed)
+        return trained.register(registry, name=name, run_id=run, promote=promote)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A fitted network with its bundle, on the way to the registry.
+
+    Parameters
+    ----------
+    bundle
+        Calibrated; with metrics once evaluated.
+    fit
+        The network and its epochs.
+    data
+        What it was fitted on.
+    outcomes, scores
+        Of the test slice, once evaluated.
+    """
+
+    bundle: Bundle
+    fit: FitResult
+    data: CandleDataModule
+    outcomes: Outcomes | None = None
+    scores: ForecastScores | None = None
+
+    def evaluated(self, seed: int) -> TrainedModel:
+        """Return it with the metrics of the test slice, where there is one."""
+        validation = [row["val/log_loss"] for row in self.fit.history if "val/log_loss" in row]
+        metrics: dict[str, float | None] = {
+            "best_epoch": float(self.fit.best_epoch),
+            "epochs_trained": float(len(self.fit.history)),
+        }
+        if validation:
+            metrics["val/log_loss"] = validation[self.fit.best_epoch - 1]
+        outcomes = scores = None
+        if len(self.data.samples["test"]):
+            runner = NetworkRunner(self.fit.network, self.bundle.lookback)
+            predictor = Predictor(self.bundle, runner, model="", sha256="")
+            start, end = self.data.slices.bounds("test")
+            outcomes = collect_outcomes(predictor, self.data.candles, start=start, end=end)
+            scores = evaluate(outcomes, seed=seed)
+            metrics.update(_score_metrics(scores))
+        bundle = self.bundle.model_copy(update={"metrics": metrics})
+        return TrainedModel(bundle, self.fit, self.data, outcomes, scores)
+
+    def register(
+        self, registry: Registry, *, name: str, run_id: str, promote: bool
+    ) -> RegisteredModel:
+        """Write the bundle, log everything to the run and register it."""
+        scratch = Path(tempfile.mkdtemp(prefix="lstm-bundle-"))
+        try:
+            folder = write_bundle(scratch / "bundle", self.bundle, self.fit.network)
+            load_predictor_from(folder, name)
+            self._log_figures()
+            log_metrics(run_id, self.bundle.metrics)
+            set_tags(run_id, {"bundle_sha256": bundle_sha256(folder)})
+            if self.scores is not None:
+                set_tags(run_id, {"verdict": self.scores.verdict})
+            return registry.register(folder, name=name, run_id=run_id, promote=promote)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _log_figures(self) -> None:
+        history = self.fit.history
+        figures = {
+            "loss": loss_figure(
+                [row["train/loss"] for row in history],
+                [row["val/loss"] for row in history if "val/loss" in row],
+                best_epoch=self.fit.best_epoch,
+            )
+        }
+        if self.outcomes is not None and len(self.outcomes):
+            moved = self.outcomes.actual != 0
+            went_up = self.outcomes.actual[moved] > 0
+            probability = self.outcomes.probability_up[moved]
+            calibration = self.bundle.calibration[0]
+            odds = np.log(probability / (1 - probability))
+            raw = 1 / (1 + np.exp(-(odds - calibration.bias) * calibration.temperature))
+            figures["reliability"] = reliability_figure(
+                reliability_bins(probability, went_up), reliability_bins(raw, went_up)
+            )
+            figures["confusion"] = confusion_figure(
+                self.outcomes.probability_up, self.outcomes.actual
+            )
+        for title, figure in figures.items():
+            mlflow.log_figure(figure, f"figures/{title}.png")
+
+
+def _fit(
+    config: TrainConfig,
+    data: CandleDataModule,
+    home: Home,
+    run_id: str,
+    name: str,
+    resume: bool,
+    progress: bool,
+) -> FitResult:
+    checkpoints = home.checkpoints(run_id)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    (checkpoints / RUN_FILE).write_text(json.dumps(_identity(config, data, name), indent=1))
+
+    def log_epoch(epoch: int, metrics: EpochMetrics) -> None:
+        log_metrics(run_id, metrics, step=epoch)
+
+    return fit(
+        lambda: build_network(
+            config.network, features=len(config.data.features), horizons=len(data.horizons)
+        ),
+        data,
+        config.training,
+        checkpoints=checkpoints,
+        resume=resume,
+        resume_hint=f"To go on, repeat the same command with --resume {run_id}",
+        on_epoch=log_epoch,
+        progress=progress,
+    )
+
+
+def _describe(run_id: str, config: TrainConfig, data: CandleDataModule) -> None:
+    log_parameters(run_id, flatten(config.model_dump(mode="json")))
+    set_tags(
+        run_id,
+        {
+            "kind": "train",
+            "preset": config.preset,
+            "symbols": ",".join(data.symbols),
+            "timeframe": data.timeframe,
+            "data_fingerprint": fingerprint_of(data.candles),
+        },
+    )
+    log_candles(run_id, data.candles, context="training")
+
+
+def _score_metrics(scores: ForecastScores) -> dict[str, float | None]:
+    names = ("log_loss", "majority_log_loss", "auc", "brier", "ece", "directional_accuracy")
+    return {
+        f"test/{name}{bound}": getattr(scores, f"{name}{bound}")
+        for name in (*names, "log_loss_gain")
+        for bound in ("", "_low", "_high")
+    }
+
+
+def _identity(config: TrainConfig, data: CandleDataModule, name: str) -> dict[str, str]:
+    # What must be the same for a checkpoint to be continued. More epochs may be asked for.
+    training = config.training.model_dump(mode="json", exclude={"epochs", "patience"})
+    return {
+        "name": name,
+        "network": json.dumps(config.network.model_dump(mode="json"), sort_keys=True),
+        "data": json.dumps(config.data.model_dump(mode="json"), sort_keys=True),
+        "training": json.dumps(training, sort_keys=True),
+        "candles": fingerprint_of(data.candles),
+    }
+
+
+def _run_to_resume(
+    home: Home, resume: str, config: TrainConfig, data: CandleDataModule, name: str
+) -> str:
+    found = {path.parent.name: path for path in home.path.glob(f"checkpoints/*/{RUN_FILE}")}
+    if resume == "last":
+        of_name = [
+            run for run, path in found.items() if json.loads(path.read_text())["name"] == name
+        ]
+        newest: Callable[[str], float] = lambda run: found[run].stat().st_mtime  # noqa: E731
+        run_id = max(of_name, key=newest, default="")
+    else:
+        run_id = resume
+    if run_id not in found:
+        raise TrainingError(
+            f"no run {resume!r} to resume in {home.path / 'checkpoints'}: "
+            f"there {'is ' + ', '.join(sorted(found)) if found else 'is none'}. "
+            "Train without --resume, or give the --home it was started with"
+        )
+    then, now = json.loads(found[run_id].read_text()), _identity(config, data, name)
+    changed = [key for key in now if then.get(key) != now[key]]
+    if changed:
+        raise TrainingError(
+            f"run {run_id} was started with other {', '.join(changed)}: resume it with the same "
+            "command, or train anew without --resume"
+        )
+    if mlflow.get_run(run_id).info.status == "FINISHED":
+        raise TrainingError(f"run {run_id} has finished and was registered: nothing to resume")
+    return run_id

@@ -1,0 +1,310 @@
+"""A model as a folder without pickle: `model.safetensors` and `bundle.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import safetensors
+import safetensors.torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+
+from lightning_models.calibration import DirectionCalibration
+from lightning_models.candles.candles import Market
+from lightning_models.candles.timestamps import iso_utc_of
+from lightning_models.data.horizons import Horizon
+from lightning_models.data.scaling import Scaler
+from lightning_models.data.slices import SliceName
+from lightning_models.errors import BundleError, StorageError
+from lightning_models.features import FeatureSpec
+from lightning_models.networks import ForecastNetwork, NetworkConfig, build_network
+
+__all__ = [
+    "MANIFEST_FILE",
+    "SCHEMA",
+    "WEIGHTS_FILE",
+    "Bundle",
+    "Golden",
+    "SliceSpan",
+    "Thresholds",
+    "bundle_sha256",
+    "load_network",
+    "read_bundle",
+    "write_bundle",
+]
+
+SCHEMA: Final = 1
+WEIGHTS_FILE: Final = "model.safetensors"
+MANIFEST_FILE: Final = "bundle.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Golden(_Part):
+    """Candles and the forecast they must give: checked each time a bundle is loaded.
+
+    Parameters
+    ----------
+    time
+        ``[required_bars]``, open times in milliseconds.
+    ohlcv
+        ``[required_bars, 5]``.
+    probability
+        ``[H]``, calibrated P(up) at the last candle.
+    quantiles
+        ``[H, 3]``, of the return, fractions.
+    tolerance
+        Largest absolute difference: another machine's arithmetic differs in the last bits.
+    """
+
+    time: tuple[int, ...]
+    ohlcv: tuple[tuple[float, float, float, float, float], ...]
+    probability: tuple[float, ...]
+    quantiles: tuple[tuple[float, float, float], ...]
+    tolerance: float = 1e-4
+
+
+class Thresholds(_Part):
+    """What share of the calibration slice reaches which confidence.
+
+    Parameters
+    ----------
+    confidence_quantiles
+        ``[H, 101]``: per cent quantiles 0 to 100 of the calibrated confidence.
+    """
+
+    confidence_quantiles: tuple[tuple[float, ...], ...]
+
+    def confidence_of_top(self, share: float, horizon: int = 0) -> float:
+        """Return the confidence that the most confident `share` of bars reached."""
+        quantiles = self.confidence_quantiles[horizon]
+        position = (1.0 - share) * (len(quantiles) - 1)
+        below = int(position)
+        above = min(below + 1, len(quantiles) - 1)
+        return quantiles[below] + (position - below) * (quantiles[above] - quantiles[below])
+
+
+class SliceSpan(_Part):
+    """First decision time and last label end of a slice, UTC, and its samples."""
+
+    start: datetime
+    end: datetime
+    samples: int
+
+    @field_serializer("start", "end", when_used="json")
+    def _with_z(self, time: datetime) -> str:
+        return iso_utc_of(time)
+
+
+class Bundle(_Part):
+    """Everything about a model but its weights, as `bundle.json` holds it.
+
+    Parameters
+    ----------
+    schema_version
+        Of this file's layout (``schema`` in the file).
+    weights_sha256
+        Of `model.safetensors`.
+    network, features, mode, lookback, warmup, bridged_share, scaler
+        What runs, on what.
+    burn_in
+        Candles a stream needs before it forecasts; None in window mode.
+    calibration, base_rate
+        One for each horizon; `base_rate` is the share of ups among the train labels that
+        moved, the probability that the majority-class baseline states.
+    thresholds
+        From shares of calibration bars to confidences.
+    horizons, symbols, timeframe, market
+        What was asked of which candles.
+    slices
+        Where the cuts lay.
+    unseen_from
+        First decision time that nothing in the model has seen.
+    data_fingerprint
+        SHA-256 of the candles.
+    evaluated_by
+        MLflow run whose test slice the metrics come from.
+    metrics
+        Of the test slice; empty in a refit, which has none of its own.
+    versions, git_commit, created_at, expires_at
+        Where it comes from; `expires_at` concerns live use only.
+    golden
+        Candles and the forecast they must give.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True
+    )
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    weights_sha256: str
+    network: NetworkConfig
+    features: tuple[FeatureSpec, ...]
+    mode: Literal["window"] = "window"
+    lookback: int
+    warmup: int
+    bridged_share: float
+    burn_in: int | None = None
+    scaler: Scaler
+    calibration: tuple[DirectionCalibration, ...]
+    base_rate: tuple[float, ...]
+    thresholds: Thresholds
+    horizons: tuple[Horizon, ...]
+    symbols: tuple[str, ...]
+    timeframe: str
+    market: Market
+    slices: dict[SliceName, SliceSpan]
+    unseen_from: datetime
+    data_fingerprint: str
+    evaluated_by: str | None
+    metrics: dict[str, float | None]
+    versions: dict[str, str]
+    git_commit: str | None
+    created_at: datetime
+    expires_at: datetime | None = None
+    golden: Golden
+
+    @field_serializer("unseen_from", "created_at", "expires_at", when_used="json")
+    def _with_z(self, time: datetime | None) -> str | None:
+        return None if time is None else iso_utc_of(time)
+
+    @property
+    def unseen_from_ms(self) -> int:
+        """`unseen_from` in milliseconds since the epoch."""
+        return round(self.unseen_from.astimezone(UTC).timestamp() * 1000)
+
+
+def write_bundle(folder: Path, bundle: Bundle, network: ForecastNetwork) -> Path:
+    """Write a bundle; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Must not exist yet.
+    bundle
+        Its `weights_sha256` is filled in here.
+    network
+        Whose weights to write.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full or cannot be written.
+    """
+    weights = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    )
+    manifest = bundle.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1, allow_nan=False)
+    scratch = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        for name, content in ((WEIGHTS_FILE, weights), (MANIFEST_FILE, text.encode())):
+            with (scratch / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        scratch.chmod(0o755)
+        scratch.rename(folder)
+    except OSError as error:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        raise StorageError(
+            f"the model could not be written to {folder}: {error.strerror or error}. "
+            "Make room or choose another --home; nothing half-written was left"
+        ) from error
+    return folder
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle's manifest and the hash of its weights.
+
+    Raises
+    ------
+    BundleError
+        If files are missing, damaged, foreign, or of a newer schema; nothing is half-loaded.
+    """
+    manifest, weights = folder / MANIFEST_FILE, folder / WEIGHTS_FILE
+    for file in (manifest, weights):
+        if not file.is_file():
+            raise BundleError(
+                f"{folder} is no model of this project: {file.name} is missing. "
+                "Name a folder that `lstm-strategies train` wrote, or models:/NAME@champion"
+            )
+    content = _parse(manifest)
+    if content["schema"] > SCHEMA:
+        raise BundleError(
+            f"{manifest} has schema {content['schema']}, this release reads up to {SCHEMA}: it was "
+            "written by a newer release; upgrade with pip install --upgrade lstm-strategies"
+        )
+    try:
+        bundle = Bundle.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{manifest} is damaged or foreign: {place}: {first['msg']} "
+            f"({error.error_count()} problems). Train the model again"
+        ) from error
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != bundle.weights_sha256:
+        raise BundleError(
+            f"{weights} does not match the hash in {MANIFEST_FILE}: the file is damaged or was "
+            "exchanged. Train the model again or restore the folder from a copy"
+        )
+    return bundle
+
+
+def load_network(folder: Path, bundle: Bundle) -> ForecastNetwork:
+    """Build a bundle's network and load its weights.
+
+    Raises
+    ------
+    BundleError
+        If names or shapes of the weights do not fit the network.
+    """
+    network = build_network(
+        bundle.network, features=len(bundle.features), horizons=len(bundle.horizons)
+    )
+    try:
+        state = safetensors.torch.load_file(folder / WEIGHTS_FILE)
+        network.load_state_dict(state)
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise BundleError(
+            f"the weights in {folder} do not fit its network {bundle.network.kind!r}: "
+            f"{str(error).splitlines()[0]}. Train the model again"
+        ) from error
+    return network
+
+
+def bundle_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a bundle: its manifest, which holds its weights' hash."""
+    return hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
+
+
+def _parse(manifest: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise BundleError(
+            f"{manifest} cannot be read: {error}. Train the model again or restore the folder"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+        raise BundleError(
+            f"{manifest} is no manifest of this project: it has no schema number. "
+            "Name a folder that `lstm-strategies train` wrote"
+        )
+    return content

@@ -1,0 +1,119 @@
+"""Windows as views: a batch is one gather from the one array of features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "WindowLoader", "gather_windows"]
+
+
+class Batch(NamedTuple):
+    """A batch of windows with their labels.
+
+    Parameters
+    ----------
+    window
+        ``float32 [batch, time, feature]``.
+    target
+        ``float32 [batch, horizon]``: the label's return over the trailing volatility of its
+        horizon. Its sign is the direction; exactly zero is neither up nor down.
+    """
+
+    window: Tensor
+    target: Tensor
+
+
+def gather_windows(features: Tensor, ends: Tensor, lookback: int) -> Tensor:
+    """Return the windows that end at the given rows.
+
+    Parameters
+    ----------
+    features
+        ``float32 [rows, feature]``, contiguous.
+    ends
+        ``int64 [batch]``, each the last row of a window, at least ``lookback - 1``.
+    lookback
+        Rows of a window.
+
+    Returns
+    -------
+    torch.Tensor
+        ``float32 [batch, time, feature]``, contiguous: the only copy that is made.
+    """
+    views = features.unfold(0, lookback, 1)
+    return views.index_select(0, ends - (lookback - 1)).transpose(1, 2).contiguous()
+
+
+class WindowLoader:
+    """Batches of windows in memory, in a new order each epoch.
+
+    The order of epoch n depends on the seed and on n alone, so that a resumed run sees the
+    batches that it would have seen.
+
+    Parameters
+    ----------
+    features
+        ``float32 [rows, feature]``, all symbols one after the other.
+    targets
+        ``float32 [rows, horizon]``.
+    ends
+        ``int64 [samples]``, last rows of the windows.
+    lookback
+        Rows of a window.
+    batch_size
+        Samples a batch; the last one may be smaller, but never a single sample when
+        shuffled, which batch normalisation cannot be trained on.
+    shuffle
+        Whether to permute the samples each epoch.
+    seed
+        Of the permutations.
+    """
+
+    def __init__(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        ends: Tensor,
+        *,
+        lookback: int,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.features = features
+        self.targets = targets
+        self.ends = ends
+        self.lookback = lookback
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        whole, rest = divmod(len(self.ends), self.batch_size)
+        return whole + int(rest > (1 if self.shuffle and whole else 0))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of the current epoch."""
+        order = self._order(self.epoch)
+        for position in range(len(self)):
+            ends = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield Batch(
+                gather_windows(self.features, ends, self.lookback),
+                self.targets.index_select(0, ends),
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch, counted from 0, before iterating over it."""
+        self.epoch = epoch
+
+    def _order(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            return self.ends
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return self.ends[torch.randperm(len(self.ends), generator=generator)]

@@ -1,0 +1,139 @@
+"""Pair a model's forecasts with what happened, for any candles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_models.candles.candles import Candles
+from lightning_models.data.labels import Labels, label_returns
+from lightning_models.evaluation.outcomes import Outcomes
+from lightning_models.features.bridging import bridge
+from lightning_models.forecast import ForecastArrays
+
+if TYPE_CHECKING:
+    from lightning_models.bundle import Bundle
+    from lightning_models.predictor import Predictor
+
+__all__ = ["collect_outcomes", "labels_of", "pair_outcomes"]
+
+
+def labels_of(candles: Candles, bundle: Bundle) -> Labels:
+    """Return the labels of each candle, on the candles' own rows.
+
+    Parameters
+    ----------
+    candles
+        Of the bundle's timeframe.
+    bundle
+        Whose horizons to label.
+    """
+    bridged = bridge(candles.time, candles.ohlcv, candles.timeframe, candles.market)
+    labels = label_returns(
+        bridged.time,
+        bridged.ohlcv[:, 0],
+        bridged.ohlcv[:, 3],
+        bridged.real,
+        horizons=bundle.horizons,
+        period=candles.period_ms,
+        market=candles.market,
+    )
+    return Labels(labels.returns[bridged.rows], labels.end[bridged.rows])
+
+
+def collect_outcomes(
+    predictor: Predictor,
+    candles: Sequence[Candles],
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    horizon: int = 0,
+) -> Outcomes:
+    """Forecast every candle and pair each forecast with its outcome.
+
+    Parameters
+    ----------
+    predictor
+        Any.
+    candles
+        One entry for each symbol.
+    start
+        First decision time (a candle's close) in milliseconds; by default the first there is.
+    end
+        Last moment at which a label may end; by default the last there is.
+    horizon
+        Position on the horizon axis.
+
+    Returns
+    -------
+    Outcomes
+        Of candles that have both a forecast and a label.
+    """
+    parts = [
+        pair_outcomes(
+            predictor.forecast_arrays(one.time, one.ohlcv),
+            one,
+            predictor.bundle,
+            symbol=position,
+            start=start,
+            end=end,
+            horizon=horizon,
+        )
+        for position, one in enumerate(candles)
+    ]
+    return Outcomes(
+        symbol=np.concatenate([part.symbol for part in parts]),
+        time=np.concatenate([part.time for part in parts]),
+        probability_up=np.concatenate([part.probability_up for part in parts]),
+        predicted=np.concatenate([part.predicted for part in parts]),
+        actual=np.concatenate([part.actual for part in parts]),
+        base_rate=parts[0].base_rate,
+        overlap=parts[0].overlap,
+    )
+
+
+def pair_outcomes(
+    forecasts: ForecastArrays,
+    candles: Candles,
+    bundle: Bundle,
+    *,
+    symbol: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    horizon: int = 0,
+) -> Outcomes:
+    """Pair forecasts that are already there with their outcomes.
+
+    Parameters
+    ----------
+    forecasts
+        One row for each candle.
+    candles, bundle
+        What was forecast by what.
+    symbol
+        Index to give the rows.
+    start, end, horizon
+        As in `collect_outcomes`.
+    """
+    labels = labels_of(candles, bundle)
+    decided = candles.time + candles.period_ms
+    chosen: npt.NDArray[np.bool_] = (labels.end > 0) & np.isfinite(
+        forecasts.probability[:, horizon]
+    )
+    if start is not None:
+        chosen &= decided >= start
+    if end is not None:
+        chosen &= labels.end <= end
+    rows = np.flatnonzero(chosen)
+    return Outcomes(
+        symbol=np.full(len(rows), symbol),
+        time=decided[rows] - 1,
+        probability_up=forecasts.probability[rows, horizon],
+        predicted=forecasts.quantiles[rows, horizon, 1],
+        actual=labels.returns[rows, horizon],
+        base_rate=bundle.base_rate[horizon],
+        overlap=bundle.horizons[horizon].candles,
+    )

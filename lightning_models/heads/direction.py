@@ -1,0 +1,50 @@
+"""The direction head: will the price rise?"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["DirectionHead"]
+
+
+class DirectionHead(nn.Module):
+    """One logit of P(up) for each horizon.
+
+    Parameters
+    ----------
+    inputs
+        Width of the trunk's output.
+    horizons
+        Length of the horizon axis.
+    """
+
+    def __init__(self, inputs: int, horizons: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(inputs, horizons)
+
+    def forward(self, trunk: Tensor) -> Tensor:
+        """Return logits ``[batch, horizon]`` from the trunk's output ``[batch, inputs]``."""
+        logits: Tensor = self.projection(trunk)
+        return logits
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the mean cross-entropy over labels that are up or down.
+
+        Parameters
+        ----------
+        logits
+            ``[batch, horizon]``.
+        target
+            ``[batch, horizon]``, returns of any unit: positive is up, negative down. Exactly
+            zero is neither and takes no part.
+
+        Returns
+        -------
+        torch.Tensor
+            A scalar, in nats; 0 where no label takes part.
+        """
+        moved = (target != 0).to(logits.dtype)
+        up = (target > 0).to(logits.dtype)
+        losses = functional.binary_cross_entropy_with_logits(logits, up, weight=moved, reduction="sum")
+        return losses / moved.sum().clamp(min=1.0)

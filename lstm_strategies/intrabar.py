@@ -1,0 +1,106 @@
+"""The prices inside one bar: what an order sees at its open, and what a fill leaves of it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import backtrader as bt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Prices",
+    "crossed_at_open",
+    "prices_of",
+    "rest_of_bar",
+    "rests_at_limit",
+    "shown_prices",
+]
+
+_LIMIT: Final = (bt.Order.Limit,)
+_STOP: Final = (bt.Order.Stop, bt.Order.StopTrail)
+_STOP_LIMIT: Final = (bt.Order.StopLimit, bt.Order.StopTrailLimit)
+
+
+class Prices(NamedTuple):
+    """The prices of one bar, or of the part of it that an order can trade in."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+def prices_of(data: Any) -> Prices:
+    """Return the prices of a feed's present bar, or of the present tick of a replay."""
+    ticks = (getattr(data, f"tick_{name}", None) for name in Prices._fields)
+    lines = (data.open, data.high, data.low, data.close)
+    return Prices(
+        *(line[0] if tick is None else tick for tick, line in zip(ticks, lines, strict=True))
+    )
+
+
+@contextmanager
+def shown_prices(data: Any, prices: Prices) -> Iterator[None]:
+    """Make a feed's present tick show these prices inside the ``with`` block."""
+    names = [f"tick_{name}" for name in Prices._fields]
+    before = [getattr(data, name, None) for name in names]
+    try:
+        for name, price in zip(names, prices, strict=True):
+            setattr(data, name, price)
+        yield
+    finally:
+        for name, shown in zip(names, before, strict=True):
+            setattr(data, name, shown)
+
+
+def rests_at_limit(order: Any) -> bool:
+    """Return whether an order waits in the book: a limit, or a stop-limit once triggered."""
+    return order.exectype in _LIMIT or bool(order.triggered and order.exectype in _STOP_LIMIT)
+
+
+def crossed_at_open(order: Any, prices: Prices) -> bool:
+    """Return whether the bar opens at or beyond the level of a limit or a stop.
+
+    Market and close orders have no level: False.
+    """
+    if rests_at_limit(order):
+        level = order.created.price if order.exectype in _LIMIT else order.created.pricelimit
+        return bool(level >= prices.open if order.isbuy() else level <= prices.open)
+    if order.exectype in _STOP or order.exectype in _STOP_LIMIT:
+        level = order.created.price
+        return bool(level <= prices.open if order.isbuy() else level >= prices.open)
+    return False
+
+
+def rest_of_bar(order: Any, part: Prices | None = None) -> Prices | None:
+    """Return the prices that may have come after a fill on the present bar.
+
+    Parameters
+    ----------
+    order
+        An order that was just filled.
+    part
+        The part of the bar that the order itself could trade in; by default the whole.
+
+    Returns
+    -------
+    Prices or None
+        None where the fill was at the open, so that the whole bar comes after it. Otherwise
+        the fill is the first price, the close the last. What is adverse counts in full. What
+        is favourable counts after a stop, which was crossed on the way to it; after a limit
+        only the close is known to have come later.
+    """
+    shown = part or prices_of(order.data)
+    fill = order.executed.price
+    if order.exectype == order.Close and order.executed.dt == order.data.datetime[0]:
+        return Prices(fill, fill, fill, fill)
+    if order.exectype in (order.Market, order.Close) or crossed_at_open(order, shown):
+        return None
+    if order.exectype in _STOP:
+        return shown._replace(open=fill)
+    if order.isbuy():
+        return shown._replace(open=fill, high=max(fill, shown.close))
+    return shown._replace(open=fill, low=min(fill, shown.close))
