@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from experiments.config import BacktestConfig, TrainConfig
-from experiments.train import train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BacktestConfig", "TrainConfig", "train"]
+if TYPE_CHECKING:
+    from experiments.backtesting import backtest
+    from experiments.config import BacktestConfig, TrainConfig
+    from experiments.result import BacktestResult
+    from experiments.train import train
+
+__all__ = ["BacktestConfig", "BacktestResult", "TrainConfig", "backtest", "train"]
+
+# Importing these takes eight seconds of torch, Lightning and MLflow, and Python runs this
+# file for `lstm-strategies --help` too: each is imported when it is first asked for.
+_HOMES = {
+    "BacktestConfig": "experiments.config",
+    "BacktestResult": "experiments.result",
+    "TrainConfig": "experiments.config",
+    "backtest": "experiments.backtesting",
+    "train": "experiments.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # The functions share their modules' names: found once, they must stay functions.
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found

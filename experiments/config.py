@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
 from pydantic import ValidationError as PydanticError
 
 from lightning_models.data import DataConfig
@@ -15,9 +24,17 @@ from lightning_models.networks import NetworkConfig
 from lightning_models.spelling import nearest_names
 from lightning_models.training import TrainingConfig
 
-__all__ = ["BacktestConfig", "TrainConfig", "flatten", "parse_settings", "validated"]
+__all__ = ["BacktestConfig", "Moment", "TrainConfig", "flatten", "parse_settings", "validated"]
 
 Config = TypeVar("Config", bound=BaseModel)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    # A time without a zone is UTC, as everywhere in this project.
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class TrainConfig(BaseModel):
@@ -48,6 +65,11 @@ class BacktestConfig(BaseModel):
 
     Parameters
     ----------
+    model
+        ``models:/name@champion``, ``models:/name/3`` or the folder of a bundle.
+    start, end
+        First and last moment, UTC; by default from the model's `unseen_from` to the last
+        candle.
     cash
         Quote currency at the start.
     min_confidence
@@ -77,6 +99,9 @@ class BacktestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    model: str
+    start: Moment | None = None
+    end: Moment | None = None
     cash: PositiveFloat = 10_000.0
     min_confidence: float = Field(default=0.6, ge=0, le=1)
     min_edge: NonNegativeFloat = 0.0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from experiments.config import TrainConfig
 from lightning_models.bundle import Bundle, read_bundle
-from lightning_models.candles import Candles
 from lightning_models.data import SliceConfig
 from lightning_models.errors import ModelNotFoundError, TrainingError
-from lightning_models.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from experiments.config import TrainConfig
+    from lightning_models.candles import Candles
+    from lightning_models.registry import Registry
 
 __all__ = ["REFIT_SLICES", "refit_config"]
 
@@ -67,9 +71,7 @@ def _newest_evaluated(registry: Registry, name: str) -> Bundle:
     )
 
 
-def _check_same(
-    config: TrainConfig, bundle: Bundle, name: str, candles: Sequence[Candles]
-) -> None:
+def _check_same(config: TrainConfig, bundle: Bundle, name: str, candles: Sequence[Candles]) -> None:
     differing = [
         what
         for what, now, then in (

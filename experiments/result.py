@@ -135,7 +135,8 @@ class BacktestResult(_Record):
     max_drawdown_pct: Annotated[Number, Field(ge=0.0)]
     sharpe_ratio: Number
     """Annualised; 0 without a trade."""
-    sortino_ratio: Number
+    sortino_ratio: Number | None
+    """Annualised; None where no bar lost."""
     profit_factor: Number | None
     """Gains over losses; None where nothing was lost."""
     avg_win: Number
@@ -149,7 +150,11 @@ class BacktestResult(_Record):
     fees_paid: Number
     """Quote currency."""
     turnover: Number
-    """Traded notional over starting cash."""
+    """Traded notional over mean equity."""
+    open_pnl: Number = 0.0
+    """Profit of a position still open, at the last close."""
+    probabilistic_sharpe_ratio: Number | None = None
+    """Probability that the true Sharpe ratio is above 0."""
 
     slice: Slice
     """Whether the model had seen the period: never, wholly or in part."""

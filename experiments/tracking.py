@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+import warnings
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Metric
+from mlflow.entities import DatasetInput, InputTag, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_models.candles import Candles, fingerprint_of
-from lightning_models.errors import StorageError
-from lightning_models.home import Home
-from lightning_models.registry import use_tracking_server
+from lightning_models.errors import TrainingError, TrainingInterrupted
+from lightning_models.registry import storage_error, use_tracking_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lightning_models.home import Home
 
 __all__ = ["log_candles", "log_metrics", "log_parameters", "set_tags", "tracked_run"]
+
+_log = logging.getLogger(__name__)
 
 PARAMETER_LENGTH = 250
 
@@ -50,32 +58,29 @@ def tracked_run(
     Raises
     ------
     StorageError
-        If the tracking server cannot be reached or written.
+        If the tracking server cannot be reached or written, now or while the run lasts.
+    TrainingError
+        If an MLflow run is active that is not the one to continue, or is kept by another
+        tracking server.
     """
     use_tracking_server(home)
-    active = mlflow.active_run()
-    if active is not None and run_id in (None, active.info.run_id):
-        yield str(active.info.run_id)
-        return
-    try:
+    with _storage_errors(home):
+        if _joins_active_run(home, run_id):
+            yield str(mlflow.active_run().info.run_id)
+            return
         if run_id is None:
             run = mlflow.start_run(experiment_id=_experiment(home, experiment), run_name=run_name)
         else:
             run = mlflow.start_run(run_id=run_id)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise StorageError(
-            f"MLflow at {home.tracking_uri} cannot be used: {str(error).splitlines()[0]}. Check "
-            "that it can be reached and written, or choose another --home or MLFLOW_TRACKING_URI"
-        ) from error
-    status = "FAILED"
-    try:
-        yield str(run.info.run_id)
-        status = "FINISHED"
-    except (KeyboardInterrupt, InterruptedError):
-        status = "KILLED"
-        raise
-    finally:
-        mlflow.end_run(status)
+        status = "FAILED"
+        try:
+            yield str(run.info.run_id)
+            status = "FINISHED"
+        except (KeyboardInterrupt, TrainingInterrupted):
+            status = "KILLED"
+            raise
+        finally:
+            _end_run(status)
 
 
 def log_parameters(run_id: str, parameters: Mapping[str, Any]) -> None:
@@ -112,11 +117,7 @@ def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
 
 def log_candles(run_id: str, candles: Sequence[Candles], *, context: str) -> None:
     """Log each symbol's candles as a dataset of the run, with their fingerprint as digest."""
-    import warnings
-
     client = MlflowClient()
-    from mlflow.entities import DatasetInput, InputTag
-
     inputs = []
     for one in candles:
         with warnings.catch_warnings():
@@ -128,11 +129,46 @@ def log_candles(run_id: str, candles: Sequence[Candles], *, context: str) -> Non
                 digest=fingerprint_of([one])[:36],
             )
         inputs.append(
-            DatasetInput(
-                dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)]
-            )
+            DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])
         )
     client.log_inputs(run_id, inputs)
+
+
+@contextmanager
+def _storage_errors(home: Home) -> Iterator[None]:
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise storage_error(home, error) from error
+
+
+def _joins_active_run(home: Home, run_id: str | None) -> bool:
+    active = mlflow.active_run()
+    if active is None:
+        return False
+    if run_id not in (None, active.info.run_id):
+        raise TrainingError(
+            f"the MLflow run {active.info.run_id} is active, and {run_id} is to be continued: "
+            "end the active one with mlflow.end_run() first"
+        )
+    try:
+        MlflowClient().get_run(active.info.run_id)
+    except MlflowException as error:
+        raise TrainingError(
+            f"the active MLflow run {active.info.run_id} is not kept at {home.tracking_uri}: end "
+            "it with mlflow.end_run(), or set MLFLOW_TRACKING_URI to its tracking server"
+        ) from error
+    return True
+
+
+def _end_run(status: str) -> None:
+    try:
+        mlflow.end_run(status)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if status == "FINISHED":
+            raise
+        # What ended the run matters more than that its end could not be written down.
+        _log.warning("the MLflow run could not be marked as %s: %s", status, error)
 
 
 def _experiment(home: Home, name: str) -> str:
@@ -146,6 +182,4 @@ def _experiment(home: Home, name: str) -> str:
 
 
 def _milliseconds_now() -> int:
-    import time
-
     return time.time_ns() // 1_000_000

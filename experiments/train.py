@@ -6,9 +6,9 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
@@ -43,6 +43,9 @@ from lightning_models.networks import build_network
 from lightning_models.predictor import Predictor
 from lightning_models.registry import RegisteredModel, Registry, check_name
 from lightning_models.training import EpochMetrics, FitResult, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["TrainedModel", "train"]
 
@@ -143,6 +146,13 @@ class TrainedModel:
     outcomes: Outcomes | None = None
     scores: ForecastScores | None = None
 
+    @property
+    def verdict(self) -> str:
+        """Whether it was better than the majority class, in words."""
+        if self.scores is not None:
+            return self.scores.verdict
+        return f"Not evaluated: its configuration was, by run {self.bundle.evaluated_by}."
+
     def evaluated(self, seed: int) -> TrainedModel:
         """Return it with the metrics of the test slice, where there is one."""
         validation = [row["val/log_loss"] for row in self.fit.history if "val/log_loss" in row]
@@ -174,9 +184,9 @@ class TrainedModel:
             self._log_figures()
             log_metrics(run_id, self.bundle.metrics)
             set_tags(run_id, {"bundle_sha256": bundle_sha256(folder)})
-            if self.scores is not None:
-                set_tags(run_id, {"verdict": self.scores.verdict})
-            return registry.register(folder, name=name, run_id=run_id, promote=promote)
+            set_tags(run_id, {"verdict": self.verdict})
+            model = registry.register(folder, name=name, run_id=run_id, promote=promote)
+            return replace(model, verdict=self.verdict)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -13,7 +13,16 @@ from typing import Any, Final, Literal
 
 import safetensors
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from lightning_models.calibration import DirectionCalibration
 from lightning_models.candles.candles import Market
@@ -24,6 +33,7 @@ from lightning_models.data.slices import SliceName
 from lightning_models.errors import BundleError, StorageError
 from lightning_models.features import FeatureSpec
 from lightning_models.networks import ForecastNetwork, NetworkConfig, build_network
+from lightning_models.timeframes import TIMEFRAMES
 
 __all__ = [
     "MANIFEST_FILE",
@@ -149,7 +159,7 @@ class Bundle(_Part):
     network: NetworkConfig
     features: tuple[FeatureSpec, ...]
     mode: Literal["window"] = "window"
-    lookback: int
+    lookback: PositiveInt
     warmup: int
     bridged_share: float
     burn_in: int | None = None
@@ -175,6 +185,36 @@ class Bundle(_Part):
     @field_serializer("unseen_from", "created_at", "expires_at", when_used="json")
     def _with_z(self, time: datetime | None) -> str | None:
         return None if time is None else iso_utc_of(time)
+
+    @field_validator("timeframe")
+    @classmethod
+    def _timeframe_is_known(cls, timeframe: str) -> str:
+        if timeframe not in TIMEFRAMES:
+            raise ValueError(f"unknown timeframe {timeframe!r}")
+        return timeframe
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Bundle:
+        horizons, features = len(self.horizons), len(self.features)
+        golden = self.golden
+        expected = {
+            "horizons": (horizons, max(1, horizons)),
+            "calibration": (len(self.calibration), horizons),
+            "base_rate": (len(self.base_rate), horizons),
+            "thresholds": (len(self.thresholds.confidence_quantiles), horizons),
+            "scaler": (len(self.scaler.mean), features),
+            "golden.ohlcv": (len(golden.ohlcv), len(golden.time)),
+        }
+        if golden.time:  # there is none until the rest of the bundle is there to make it
+            expected |= {
+                "golden.time": (len(golden.time), self.lookback + self.warmup),
+                "golden.probability": (len(golden.probability), horizons),
+                "golden.quantiles": (len(golden.quantiles), horizons),
+            }
+        for name, (found, wanted) in expected.items():
+            if found != wanted:
+                raise ValueError(f"{name} has {found} entries where {wanted} belong")
+        return self
 
     @property
     def unseen_from_ms(self) -> int:
@@ -251,6 +291,11 @@ def read_bundle(folder: Path) -> Bundle:
             f"{manifest} has schema {content['schema']}, this release reads up to {SCHEMA}: it was "
             "written by a newer release; upgrade with pip install --upgrade lstm-strategies"
         )
+    if content["schema"] < 1:
+        raise BundleError(
+            f"{manifest} has schema {content['schema']}, which no release wrote. "
+            "Train the model again"
+        )
     try:
         bundle = Bundle.model_validate(content)
     except ValidationError as error:
@@ -260,7 +305,11 @@ def read_bundle(folder: Path) -> Bundle:
             f"{manifest} is damaged or foreign: {place}: {first['msg']} "
             f"({error.error_count()} problems). Train the model again"
         ) from error
-    if hashlib.sha256(weights.read_bytes()).hexdigest() != bundle.weights_sha256:
+    if not bundle.golden.time:
+        raise BundleError(
+            f"{manifest} is damaged: it has no golden forecast. Train the model again"
+        )
+    if _sha256_of(weights) != bundle.weights_sha256:
         raise BundleError(
             f"{weights} does not match the hash in {MANIFEST_FILE}: the file is damaged or was "
             "exchanged. Train the model again or restore the folder from a copy"
@@ -282,7 +331,7 @@ def load_network(folder: Path, bundle: Bundle) -> ForecastNetwork:
     try:
         state = safetensors.torch.load_file(folder / WEIGHTS_FILE)
         network.load_state_dict(state)
-    except (RuntimeError, safetensors.SafetensorError) as error:
+    except (RuntimeError, OSError, safetensors.SafetensorError) as error:
         raise BundleError(
             f"the weights in {folder} do not fit its network {bundle.network.kind!r}: "
             f"{str(error).splitlines()[0]}. Train the model again"
@@ -293,6 +342,15 @@ def load_network(folder: Path, bundle: Bundle) -> ForecastNetwork:
 def bundle_sha256(folder: Path) -> str:
     """Return the SHA-256 of a bundle: its manifest, which holds its weights' hash."""
     return hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
+
+
+def _sha256_of(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(
+            f"{file} cannot be read: {error.strerror or error}. Check its permissions and its disk"
+        ) from error
 
 
 def _parse(manifest: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,13 @@ import numpy.typing as npt
 from lightning_models.bundle import Bundle, Golden, SliceSpan, Thresholds
 from lightning_models.calibration import DirectionCalibration, fit_direction_calibration
 from lightning_models.candles.candles import Candles, fingerprint_of
-from lightning_models.data.datamodule import CandleDataModule
 from lightning_models.data.slices import SLICE_NAMES
 from lightning_models.inference import NetworkRunner
-from lightning_models.networks import ForecastNetwork, NetworkConfig
 from lightning_models.predictor import Predictor
+
+if TYPE_CHECKING:
+    from lightning_models.data.datamodule import CandleDataModule
+    from lightning_models.networks import ForecastNetwork, NetworkConfig
 
 __all__ = ["export_bundle"]
 

@@ -47,6 +47,14 @@ class Home:
         """Reports that were not sent elsewhere."""
         return self.path / "reports"
 
+    @property
+    def ui_command(self) -> str:
+        """The command that opens the tracking server's pages in a browser."""
+        uri = self.tracking_uri
+        if uri.startswith(("http:", "https:")):
+            return f"open {uri}"
+        return f"mlflow ui --backend-store-uri {uri}"
+
     def checkpoints(self, run_id: str) -> Path:
         """Where a training run keeps ``last.ckpt`` and ``best.ckpt``."""
         return self.path / "checkpoints" / run_id

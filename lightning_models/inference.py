@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from lightning_models.data.windows import gather_windows
-from lightning_models.networks import ForecastNetwork
+from lightning_models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning_models.networks import ForecastNetwork
 
 __all__ = ["NetworkRunner"]
 
@@ -55,7 +59,7 @@ class NetworkRunner:
             ``float64 [N, H]`` logits and ``float64 [N, H, 3]`` quantiles over trailing
             volatility.
         """
-        torch.set_num_threads(int(os.environ.get(THREADS_VARIABLE, "1")))
+        torch.set_num_threads(_threads())
         rows = torch.from_numpy(np.ascontiguousarray(features))
         logits, quantiles = [], []
         with torch.inference_mode():
@@ -67,3 +71,10 @@ class NetworkRunner:
             np.concatenate(logits).astype(np.float64),
             np.concatenate(quantiles).astype(np.float64),
         )
+
+
+def _threads() -> int:
+    text = os.environ.get(THREADS_VARIABLE) or "1"
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"${THREADS_VARIABLE} is {text!r}: give a number of threads, such as 1")
+    return int(text)

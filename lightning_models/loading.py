@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_models.errors import BundleError, ModelNotFoundError
+from lightning_models.errors import BundleError, CandleError, ModelNotFoundError
 from lightning_models.home import Home, find_home
 
 if TYPE_CHECKING:
@@ -82,18 +82,24 @@ def load_predictor_from(folder: Path, name: str) -> Predictor:
     runner = NetworkRunner(load_network(folder, bundle), bundle.lookback)
     predictor = Predictor(bundle, runner, model=name, sha256=bundle_sha256(folder))
     golden = bundle.golden
-    probability, quantiles = predictor.forecast_latest(
-        np.array(golden.time, dtype=np.int64), np.array(golden.ohlcv, dtype=np.float64)
-    )
-    difference = max(
-        np.abs(probability - np.array(golden.probability)).max(),
-        np.abs(quantiles - np.array(golden.quantiles)).max(),
-    )
+    try:
+        probability, quantiles = predictor.forecast_latest(
+            np.array(golden.time, dtype=np.int64), np.array(golden.ohlcv, dtype=np.float64)
+        )
+    except CandleError as error:
+        raise BundleError(
+            f"{folder} is damaged: its golden candles cannot be forecast from: {error}. "
+            "Train the model again"
+        ) from error
+    given = np.concatenate([probability, quantiles.ravel()])
+    expected = np.concatenate([golden.probability, np.ravel(golden.quantiles)])
+    difference = float(np.abs(given - expected).max())
     if not difference <= golden.tolerance:
         raise BundleError(
             f"{folder} no longer gives the forecast it gave when it was made (off by "
-            f"{difference:.2g}, allowed {golden.tolerance:.2g}): the file was changed, or a library "
-            f"computes differently (made with {_spoken(bundle.versions)}). Train the model again"
+            f"{difference:.2g}, allowed {golden.tolerance:.2g}): the file was changed, or a "
+            f"library computes differently (made with {_spoken(bundle.versions)}). "
+            "Train the model again"
         )
     return predictor
 

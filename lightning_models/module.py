@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from lightning_models.data.windows import Batch
-from lightning_models.networks import ForecastNetwork
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from lightning_models.data.windows import Batch
+    from lightning_models.networks import ForecastNetwork
 
 __all__ = ["ForecastModule"]
 
@@ -39,12 +41,14 @@ class ForecastModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch and log it for the epoch."""
+        del batch_idx
         loss = self.network.loss(self.network(batch.window), batch.target)
         self._log_losses("train", loss._asdict(), len(batch.window))
         return loss.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log the losses of a batch for the epoch."""
+        del batch_idx
         loss = self.network.loss(self.network(batch.window), batch.target)
         self._log_losses("val", loss._asdict(), len(batch.window))
 

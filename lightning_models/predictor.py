@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lightning_models.candles.candles import COLUMNS, Candles
 from lightning_models.candles.reading import read_candles
 from lightning_models.candles.timestamps import iso_utc
 from lightning_models.errors import (
@@ -21,10 +20,11 @@ from lightning_models.errors import (
 from lightning_models.features.compute import FeatureTable, compute_features
 from lightning_models.forecast import INTERVAL, Forecast, ForecastArrays, forecast_lines
 from lightning_models.spelling import nearest_names
-from lightning_models.timeframes import bar_stamp, floor_to_open
+from lightning_models.timeframes import bar_stamp
 
 if TYPE_CHECKING:
     from lightning_models.bundle import Bundle
+    from lightning_models.candles.candles import Candles
     from lightning_models.inference import NetworkRunner
 
 __all__ = ["Predictor"]
@@ -105,7 +105,8 @@ class Predictor:
             return 0
         if horizon not in self.horizons:
             raise ConfigError(
-                f"{self.model} does not forecast {horizon!r}: {nearest_names(horizon, self.horizons)}"
+                f"{self.model} does not forecast {horizon!r}: "
+                f"{nearest_names(horizon, self.horizons)}"
             )
         return self.horizons.index(horizon)
 
@@ -185,8 +186,8 @@ class Predictor:
         if np.isnan(probability).any():
             raise NoForecastError(
                 f"no forecast for {candles.symbol} at {iso_utc(int(candles.time[-1]))}: more than "
-                f"{self._bundle.bridged_share:.0%} of its last {self.lookback} candles are missing. "
-                "Fetch the missing candles, or wait until they have left the window"
+                f"{self._bundle.bridged_share:.0%} of its last {self.lookback} candles are "
+                "missing. Fetch the missing candles, or wait until they have left the window"
             )
         lines = forecast_lines(arrays, ohlcv[-1:, 3], horizon=position, min_confidence=0.0)
         stamp = int(bar_stamp(time[-1:], self.timeframe)[0])
@@ -234,9 +235,7 @@ class Predictor:
             probability[rows], quantiles[rows] = self._calibrated(*raw, table.volatility[ends])
         return ForecastArrays(probability, quantiles)
 
-    def forecast_latest(
-        self, time: npt.NDArray[np.int64], ohlcv: Floats
-    ) -> tuple[Floats, Floats]:
+    def forecast_latest(self, time: npt.NDArray[np.int64], ohlcv: Floats) -> tuple[Floats, Floats]:
         """Forecast the last row of plain arrays, as `next()` of an indicator does.
 
         Parameters

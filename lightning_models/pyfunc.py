@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from lightning_models.bundle import MANIFEST_FILE
 from lightning_models.loading import load_predictor_from
-from lightning_models.predictor import Predictor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lightning_models.predictor import Predictor
 
 __all__ = ["BundleModel"]
 
@@ -26,7 +28,9 @@ class BundleModel:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
 
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Return the indicator's columns, a row for each candle."""
         del params
         return self.predictor.predict_batch(model_input)
@@ -35,6 +39,7 @@ class BundleModel:
 def _load_pyfunc(data_path: str) -> BundleModel:
     # MLflow finds this function by its name.
     folder = Path(data_path)
-    if not (folder / MANIFEST_FILE).is_file():
-        folder = next(iter(folder.glob(f"*/{MANIFEST_FILE}"))).parent
+    nested = sorted(folder.glob(f"*/{MANIFEST_FILE}"))
+    if nested and not (folder / MANIFEST_FILE).is_file():
+        folder = nested[0].parent
     return BundleModel(load_predictor_from(folder, folder.name))

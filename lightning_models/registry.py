@@ -6,13 +6,11 @@ import logging
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import mlflow
 import pandas as pd
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
@@ -30,10 +28,24 @@ from lightning_models.errors import (
     StorageError,
 )
 from lightning_models.forecast import LINE_NAMES
-from lightning_models.home import Home
 from lightning_models.spelling import nearest_names
 
-__all__ = ["CHALLENGER", "CHAMPION", "ModelEntry", "RegisteredModel", "Registry", "check_name", "use_tracking_server"]
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mlflow.entities.model_registry import ModelVersion
+
+    from lightning_models.home import Home
+
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "ModelEntry",
+    "RegisteredModel",
+    "Registry",
+    "check_name",
+    "use_tracking_server",
+]
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -59,6 +71,8 @@ class RegisteredModel:
         Its bundle's folder.
     metrics
         Of its test slice; empty in a refit.
+    verdict
+        In words: whether it was better than the majority class.
     """
 
     name: str
@@ -67,6 +81,7 @@ class RegisteredModel:
     run_id: str
     path: Path
     metrics: dict[str, float | None]
+    verdict: str = ""
 
     @property
     def uri(self) -> str:
@@ -193,9 +208,7 @@ class Registry:
         if self._aliases(name).get(CHALLENGER) == str(version):
             self.client.delete_registered_model_alias(name, CHALLENGER)
 
-    def register(
-        self, folder: Path, *, name: str, run_id: str, promote: bool
-    ) -> RegisteredModel:
+    def register(self, folder: Path, *, name: str, run_id: str, promote: bool) -> RegisteredModel:
         """Log a bundle to a run as the model ``model`` and register it under a name.
 
         Parameters
@@ -234,7 +247,9 @@ class Registry:
             self.promote(name, int(version))
         else:
             self.client.set_registered_model_alias(name, CHALLENGER, version)
-        self.client.set_model_version_tag(name, version, "lstm.bundle_sha256", bundle_sha256(folder))
+        self.client.set_model_version_tag(
+            name, version, "lstm.bundle_sha256", bundle_sha256(folder)
+        )
         entry = self.client.get_model_version(name, version)
         return RegisteredModel(
             name=name,
@@ -265,7 +280,7 @@ class Registry:
         described = []
         for name in self.names():
             aliases = self._aliases(name)
-            numbers = sorted((int(version.version) for version in self.versions(name)))
+            numbers = sorted(int(version.version) for version in self.versions(name))
             described += [f"models:/{name}@{alias}" for alias in sorted(aliases)]
             described += [f"models:/{name}/{number}" for number in numbers]
         return described
@@ -324,7 +339,7 @@ def _signature() -> ModelSignature:
     prices = [ColSpec(DataType.double, column) for column in COLUMNS]
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), "timestamp"), *prices]),
-        outputs=Schema([ColSpec(DataType.double, name) for name in LINE_NAMES])
+        outputs=Schema([ColSpec(DataType.double, name) for name in LINE_NAMES]),
     )
 
 

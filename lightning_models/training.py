@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
-from lightning_models.data.datamodule import CandleDataModule
+from lightning_models.checkpoints import AtomicCheckpointIO, read_checkpoint
 from lightning_models.data.windows import WindowLoader
 from lightning_models.errors import StorageError, TrainingError, TrainingInterrupted
 from lightning_models.module import ForecastModule
-from lightning_models.networks import ForecastNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lightning_models.data.datamodule import CandleDataModule
+    from lightning_models.networks import ForecastNetwork
 
 __all__ = ["EpochMetrics", "FitResult", "TrainingConfig", "fit", "quiet_lightning"]
 
@@ -58,7 +62,7 @@ class TrainingConfig(BaseModel):
     weight_decay: NonNegativeFloat = 0.0
     patience: int = Field(default=8, ge=0)
     gradient_clip: NonNegativeFloat = 1.0
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     threads: PositiveInt = 1
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
 
@@ -107,6 +111,21 @@ class _EpochHistory(pl.Callback):
         self.rows = list(state_dict["rows"])
 
 
+class _Patience(EarlyStopping):
+    # Lightning's takes the patience of the checkpoint instead of the one asked for now, and
+    # trains an epoch more when a run is resumed that had stopped already.
+    def __init__(self, patience: int) -> None:
+        super().__init__("val/loss", patience=patience, check_on_train_epoch_end=True)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        del pl_module
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 class _EpochOrder(pl.Callback):
     # Also right after a resume, where a loader that counted for itself would start at 0.
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -138,7 +157,8 @@ def fit(
     config
         Epochs, batch size and the like.
     checkpoints
-        Folder of ``last.ckpt`` (written after each epoch) and ``best.ckpt``.
+        Folder of ``last.ckpt``, written after each epoch, and of ``best.ckpt`` where there is
+        a validation slice.
     resume
         Continue from ``last.ckpt``. On the CPU with one thread the result is the same, bit
         for bit, as if training had never stopped.
@@ -158,7 +178,7 @@ def fit(
     TrainingInterrupted
         On Ctrl-C or SIGTERM; the checkpoints stay.
     TrainingError
-        If the loss is no longer a number, or there is no checkpoint to resume from.
+        If the loss is no longer a number, or there is no sound checkpoint to resume from.
     StorageError
         If a checkpoint cannot be written.
     """
@@ -168,6 +188,8 @@ def fit(
             f"nothing to resume: {last} does not exist. Train without --resume, or name a run "
             "that finished at least one epoch"
         )
+    if resume:
+        read_checkpoint(last)
     torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, verbose=False)
     module = ForecastModule(
@@ -175,18 +197,15 @@ def fit(
     )
     history = _EpochHistory(on_epoch)
     validates = len(data.samples["validation"]) > 0
-    # One that keeps every epoch and one that keeps the best: a single one with `save_last`
-    # writes last.ckpt only in epochs that are the best so far.
-    callbacks: list[pl.Callback] = [
-        history,
-        _EpochOrder(),
-        _checkpoint(checkpoints, "last", monitor=None),
-        _checkpoint(checkpoints, "best", monitor="val/loss" if validates else None),
-    ]
-    if validates and config.patience:
-        callbacks.append(
-            EarlyStopping("val/loss", patience=config.patience, check_on_train_epoch_end=True)
-        )
+    # One that keeps the best epoch and one that keeps every: a single one with `save_last`
+    # writes last.ckpt only in epochs that are the best so far. The last is written after the
+    # best, whose score it holds: a resumed run must not take a worse epoch for a better one.
+    callbacks: list[pl.Callback] = [history, _EpochOrder()]
+    if validates:
+        callbacks.append(_checkpoint(checkpoints, "best", monitor="val/loss"))
+        if config.patience:
+            callbacks.append(_Patience(config.patience))
+    callbacks.append(_checkpoint(checkpoints, "last", monitor=None))
     if progress:
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     with quiet_lightning():
@@ -201,11 +220,12 @@ def fit(
             enable_model_summary=False,
             enable_progress_bar=progress,
             default_root_dir=checkpoints,
+            plugins=[AtomicCheckpointIO()],
         )
         _run(trainer, module, data, last if resume else None, resume_hint)
     if resume and not history.rows:
         raise TrainingError(f"{last} holds no finished epoch: train without --resume")
-    best = torch.load(checkpoints / "best.ckpt", map_location="cpu", weights_only=True)
+    best = read_checkpoint(checkpoints / ("best.ckpt" if validates else "last.ckpt"))
     module.load_state_dict(best["state_dict"])
     losses = [row["val/loss"] for row in history.rows] if validates else []
     best_epoch = losses.index(min(losses)) + 1 if losses else len(history.rows)

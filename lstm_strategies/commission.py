@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import backtrader as bt
 
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.parameters import CheckedParameters
+from lstm_strategies.parameters import CheckedParameters, takes_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,7 @@ class CryptoCommission(bt.CommInfoBase, CheckedParameters):
         ("percabs", True),
     )
 
+    @takes_params
     def __init__(self) -> None:
         for name in ("maker_fee", "taker_fee"):
             _check_fee(name, getattr(self.p, name))

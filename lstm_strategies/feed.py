@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lightning_models.candles import Candles, Market, read_candles
 from lightning_models.timeframes import DAY_MS, TIMEFRAMES, bar_stamp
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.parameters import CheckedParameters
+from lstm_strategies.parameters import CheckedParameters, takes_params
 
 __all__ = [
     "CandleData",
@@ -131,6 +131,7 @@ class CandleData(bt.feed.DataBase, CheckedParameters):
         ("market", "continuous"),
     )
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         if self.p.dataname is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lightning_models.spelling import nearest_names
 from lstm_strategies.errors import ParameterError
 
-__all__ = ["CheckedParameters", "attach"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CheckedParameters", "attach", "takes_params"]
 
 T = TypeVar("T")
 
@@ -74,6 +77,15 @@ def attach(kind: type[T], *data: Any, **params: Any) -> T:
     """
     make = cast("Any", kind)
     return cast("T", make(*data, **params))
+
+
+def takes_params(init: Callable[[Any], None]) -> Callable[..., None]:
+    """Tell type checkers that an ``__init__(self)`` is called with the class's ``params``.
+
+    backtrader takes them away before it calls ``__init__``, so the method must not declare
+    them; without this, a type checker would refuse ``RiskSizer(risk=0.01)``.
+    """
+    return init
 
 
 def _keywords(cls: Any) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import backtrader as bt
 
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.parameters import CheckedParameters
+from lstm_strategies.parameters import CheckedParameters, takes_params
 
 __all__ = ["RiskSizer", "mean_true_range", "round_down"]
 
@@ -53,6 +53,7 @@ class RiskSizer(bt.Sizer, CheckedParameters):
         ("cash_buffer", 0.01),
     )
 
+    @takes_params
     def __init__(self) -> None:
         super().__init__()
         if not 0.0 < self.p.risk <= 1.0:

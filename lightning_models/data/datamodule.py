@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from lightning_models.candles.candles import Candles
 from lightning_models.data.horizons import Horizon, resolve_horizons
 from lightning_models.data.labels import label_returns
 from lightning_models.data.scaling import Scaler, ScalerFit
@@ -24,6 +22,11 @@ from lightning_models.errors import CandleError, ConfigError, FeatureError, TooF
 from lightning_models.features import FeatureSpec, FeatureTable, compute_features
 from lightning_models.features.bridging import bridge
 from lightning_models.features.compute import warmup_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_models.candles.candles import Candles
 
 __all__ = ["CandleDataModule", "DataConfig", "SampleSet"]
 
@@ -193,7 +196,9 @@ class CandleDataModule(LightningDataModule):
 
     def _build(self) -> None:
         period, spec = self.candles[0].period_ms, self.config.features
-        grids = [len(bridge(c.time, c.ohlcv, self.timeframe, self.market).real) for c in self.candles]
+        grids = [
+            len(bridge(c.time, c.ohlcv, self.timeframe, self.market).real) for c in self.candles
+        ]
         offsets = np.concatenate([[0], np.cumsum(grids)])
         rows = int(offsets[-1])
         # Allocated once and filled symbol by symbol: joining parts at the end would hold twice.
@@ -233,9 +238,7 @@ class CandleDataModule(LightningDataModule):
             for name in SLICE_NAMES:
                 ends = np.flatnonzero(usable & self.slices.members(name, decided, labels.end))
                 found[name].append(
-                    SampleSet(
-                        ends + here.start, np.full(len(ends), position), decided[ends]
-                    )
+                    SampleSet(ends + here.start, np.full(len(ends), position), decided[ends])
                 )
         self.scaler = self._finish_scaler(fit)
         self.scaler.transform_in_place(features)
@@ -276,7 +279,7 @@ class CandleDataModule(LightningDataModule):
                     f"are needed, after {self.required_bars} candles before the first forecast. "
                     f"Give at least {missing} more candles, or a finer timeframe"
                 )
-        for symbol in set(self.symbols) - set(self.train_symbols):
+        for symbol in sorted(set(self.symbols) - set(self.train_symbols)):
             _log.warning(
                 "%s has no rows in the train slice: the model is fitted without it, and it takes "
                 "part in the later slices only",
@@ -284,7 +287,9 @@ class CandleDataModule(LightningDataModule):
             )
 
 
-def _common_frame(candles: Sequence[Candles]) -> tuple[tuple[str, ...], str, Literal["continuous", "sessions"]]:
+def _common_frame(
+    candles: Sequence[Candles],
+) -> tuple[tuple[str, ...], str, Literal["continuous", "sessions"]]:
     if not candles:
         raise ConfigError("no candles were given: name at least one file or frame")
     symbols = tuple(one.symbol for one in candles)

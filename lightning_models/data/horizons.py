@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from lightning_models.errors import ConfigError
 from lightning_models.timeframes import DAY_MS, period_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Horizon", "resolve_horizons"]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_models.candles.candles import Market
-from lightning_models.data.horizons import Horizon
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_models.candles.candles import Market
+    from lightning_models.data.horizons import Horizon
 
 __all__ = ["Labels", "label_returns"]
 

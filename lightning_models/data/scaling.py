@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from lightning_models.features.definition import Floats
+if TYPE_CHECKING:
+    from lightning_models.features.definition import Floats
 
 __all__ = ["Scaler", "ScalerFit"]
 
@@ -38,7 +41,8 @@ class Scaler(BaseModel):
     def transform(self, values: Floats) -> npt.NDArray[np.float32]:
         """Return ``float32 [..., F]`` of the scaled, clipped features."""
         scaled = (values - np.asarray(self.mean)) / np.asarray(self.deviation)
-        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        clipped: npt.NDArray[np.float32] = np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+        return clipped
 
     def transform_in_place(self, values: npt.NDArray[np.float32]) -> None:
         """Scale ``float32 [B, F]`` where it lies: the training set is never held twice."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lightning_models.errors import TooFewCandlesError
+from lightning_models.timeframes import HOUR_MS
 
 __all__ = ["SLICE_NAMES", "SliceConfig", "SliceName", "Slices", "cut_slices"]
 
@@ -137,14 +138,15 @@ def cut_slices(config: SliceConfig, start: int, end: int, embargo_ms: int) -> Sl
     (0, 700, 800, 850, 1000)
     """
     shares = np.cumsum([config.train, config.validation, config.calibration])
-    inner = [start + int(round(share * (end - start))) for share in shares]
+    inner = [start + round(share * (end - start)) for share in shares]
     slices = Slices((start, inner[0], inner[1], inner[2], end), embargo_ms)
-    for name in SLICE_NAMES:
+    for position, name in enumerate(SLICE_NAMES):
         first, last = slices.bounds(name)
         if getattr(config, name) > 0 and last - first < embargo_ms:
+            length = slices.edges[position + 1] - slices.edges[position]
             raise TooFewCandlesError(
                 f"the {name} slice would be empty: {getattr(config, name):.0%} of the time span "
-                f"is shorter than the {embargo_ms // 3_600_000} h that its labels reach; "
+                f"is {length / HOUR_MS:.4g} h, and its labels reach {embargo_ms / HOUR_MS:.4g} h; "
                 "give more candles or a shorter horizon"
             )
     return slices

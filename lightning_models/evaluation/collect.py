@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_models.candles.candles import Candles
 from lightning_models.data.labels import Labels, label_returns
 from lightning_models.evaluation.outcomes import Outcomes
 from lightning_models.features.bridging import bridge
-from lightning_models.forecast import ForecastArrays
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lightning_models.bundle import Bundle
+    from lightning_models.candles.candles import Candles
+    from lightning_models.forecast import ForecastArrays
     from lightning_models.predictor import Predictor
 
 __all__ = ["collect_outcomes", "labels_of", "pair_outcomes"]
@@ -70,7 +71,8 @@ def collect_outcomes(
     Returns
     -------
     Outcomes
-        Of candles that have both a forecast and a label.
+        Of candles that have both a forecast and a label. Candles that end long before
+        `start` are not forecast.
     """
     parts = [
         pair_outcomes(
@@ -82,7 +84,9 @@ def collect_outcomes(
             end=end,
             horizon=horizon,
         )
-        for position, one in enumerate(candles)
+        for position, one in enumerate(
+            _with_history(each, start, predictor.required_bars) for each in candles
+        )
     ]
     return Outcomes(
         symbol=np.concatenate([part.symbol for part in parts]),
@@ -93,6 +97,14 @@ def collect_outcomes(
         base_rate=parts[0].base_rate,
         overlap=parts[0].overlap,
     )
+
+
+def _with_history(candles: Candles, start: int | None, bars: int) -> Candles:
+    # From as many candles before the first decision as its forecast needs.
+    if start is None:
+        return candles
+    first = int(np.searchsorted(candles.time + candles.period_ms, start)) - bars
+    return candles if first <= 0 else candles.between(int(candles.time[first]), None)
 
 
 def pair_outcomes(

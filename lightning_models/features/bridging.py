@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_models.candles.candles import Market
 from lightning_models.errors import CandleError
 from lightning_models.timeframes import floor_to_open, period_ms
+
+if TYPE_CHECKING:
+    from lightning_models.candles.candles import Market
 
 __all__ = ["BridgedCandles", "bridge"]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_models.candles.candles import Market
 from lightning_models.features.bridging import bridge
-from lightning_models.features.definition import FeatureSpec, Floats
 from lightning_models.features.volatility import trailing_volatility
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_models.candles.candles import Market
+    from lightning_models.features.definition import FeatureSpec, Floats
 
 __all__ = ["VOLATILITY_FLOOR", "VOLATILITY_WINDOW", "FeatureTable", "compute_features", "warmup_of"]
 
@@ -47,7 +51,9 @@ class FeatureTable:
     steps: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
 
-    def ends_window(self, lookback: int, warmup: int, bridged_share: float) -> npt.NDArray[np.bool_]:
+    def ends_window(
+        self, lookback: int, warmup: int, bridged_share: float
+    ) -> npt.NDArray[np.bool_]:
         """Return which rows may end a window.
 
         Parameters
@@ -69,7 +75,8 @@ class FeatureTable:
         first = np.maximum(np.arange(len(self.real)) + 1 - lookback, 0)
         in_window = bridged[1:] - bridged[first]
         enough = self.steps >= lookback + warmup
-        return self.real & enough & (in_window <= bridged_share * lookback)
+        ends: npt.NDArray[np.bool_] = self.real & enough & (in_window <= bridged_share * lookback)
+        return ends
 
 
 def warmup_of(features: Sequence[FeatureSpec]) -> int:

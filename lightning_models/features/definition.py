@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,12 @@ Floats = npt.NDArray[np.float64]
 # deviations as small as 1e-3 and an early average may be off by a tenth of the price.
 START_DECAYS_TO = 1e-9
 
+LONGEST_PERIOD = 10_000
 
-class FeatureFunction(Protocol):
-    """A pure function from candles ``[B, 5]`` to one value a row ``[B]``."""
 
-    def __call__(self, ohlcv: Floats, /, **parameters: float) -> Floats:
-        """Return the feature; rows before its warm-up may hold anything."""
+# From candles [B, 5] and its parameters by name to one value a row [B]; rows before the
+# warm-up may hold anything.
+FeatureFunction = Callable[..., Floats]
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ class FeatureSpec(BaseModel):
             if key not in definition.defaults:
                 known = nearest_names(key, definition.defaults) if definition.defaults else "none"
                 raise ValueError(f"feature {self.name!r} has no parameter {key!r}: {known}")
-            if not math.isfinite(value) or value < 1:
-                raise ValueError(f"feature {self.name!r}: {key} must be at least 1, not {value}")
+            _check_parameter(self.name, key, value)
         complete = {key: float(value) for key, value in definition.defaults.items()}
         complete.update(self.parameters)
         object.__setattr__(self, "parameters", complete)
@@ -107,6 +106,17 @@ class FeatureSpec(BaseModel):
         if not self.parameters:
             return self.name
         return f"{self.name}({', '.join(f'{value:g}' for value in self.parameters.values())})"
+
+
+def _check_parameter(feature: str, key: str, value: float) -> None:
+    if key.endswith("period"):
+        if not 2 <= value <= LONGEST_PERIOD or value != int(value):
+            raise ValueError(
+                f"feature {feature!r}: {key} must be a whole number of candles from 2 to "
+                f"{LONGEST_PERIOD:,}, not {value:g}"
+            )
+    elif not math.isfinite(value) or value <= 0:
+        raise ValueError(f"feature {feature!r}: {key} must be above 0, not {value:g}")
 
 
 def decay_bars(keep: float) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lightning_models.features.definition import FeatureDefinition
 from lightning_models.features.momentum import RSI, STOCHASTIC_K
 from lightning_models.features.price import CLOSE, HIGH, LOW, OPEN
 from lightning_models.features.trend import (
@@ -20,6 +19,9 @@ from lightning_models.features.trend import (
 )
 from lightning_models.features.volatility import ATR, BB_LOWER, BB_MIDDLE, BB_UPPER
 from lightning_models.features.volume import OBV, VOLUME
+
+if TYPE_CHECKING:
+    from lightning_models.features.definition import FeatureDefinition
 
 __all__ = ["FEATURES"]
 

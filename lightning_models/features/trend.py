@@ -80,9 +80,7 @@ def _adx(ohlcv: Floats, *, period: float) -> Floats:
     rising = _wilder(np.where((up > down) & (up > 0) & ~tied, up, 0.0), period)
     falling = _wilder(np.where((down > up) & (down > 0) & ~tied, down, 0.0), period)
     total = rising + falling
-    movement = np.divide(
-        np.abs(rising - falling), total, out=np.zeros_like(total), where=total > 0
-    )
+    movement = np.divide(np.abs(rising - falling), total, out=np.zeros_like(total), where=total > 0)
     # Weighed before it is averaged: on a flat stretch the movement index stays where it was,
     # and its average would carry that over into whatever comes after.
     weight = activity(talib.ATR(high, low, close, timeperiod=int(period)), close)

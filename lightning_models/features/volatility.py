@@ -41,6 +41,10 @@ def _band(ohlcv: Floats, period: float, width: float) -> Floats:
     return (middle + width * windowed_deviation(close, int(period))) / close - 1.0
 
 
+def _band_warmup(period: float, **_: float) -> int:
+    return int(period) - 1
+
+
 def _bb_upper(ohlcv: Floats, *, period: float, deviations: float) -> Floats:
     return _band(ohlcv, period, deviations)
 
@@ -58,15 +62,11 @@ def _atr(ohlcv: Floats, *, period: float) -> Floats:
     return talib.ATR(high, low, close, timeperiod=int(period)) / close
 
 
-BB_UPPER = FeatureDefinition(
-    _bb_upper, warmup=lambda period, deviations: int(period) - 1, defaults=BAND_DEFAULTS
-)
+BB_UPPER = FeatureDefinition(_bb_upper, warmup=_band_warmup, defaults=BAND_DEFAULTS)
 BB_MIDDLE = FeatureDefinition(
     _bb_middle, warmup=lambda period: int(period) - 1, defaults={"period": 20}
 )
-BB_LOWER = FeatureDefinition(
-    _bb_lower, warmup=lambda period, deviations: int(period) - 1, defaults=BAND_DEFAULTS
-)
+BB_LOWER = FeatureDefinition(_bb_lower, warmup=_band_warmup, defaults=BAND_DEFAULTS)
 ATR = FeatureDefinition(
     _atr, warmup=lambda period: int(period) + decay_bars(1 - 1 / period), defaults={"period": 14}
 )

@@ -6,10 +6,13 @@ a flat stretch turns into noise of any size; these are computed anew for each wi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lightning_models.features.definition import Floats
+if TYPE_CHECKING:
+    from lightning_models.features.definition import Floats
 
 __all__ = ["lagged", "windowed_deviation", "windowed_mean", "windowed_median", "windowed_sum"]
 

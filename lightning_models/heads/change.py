@@ -1,4 +1,4 @@
-"""The change head: by how much, and between which bounds?"""
+"""The change head: by how much the price moves, and between which bounds."""
 
 from __future__ import annotations
 

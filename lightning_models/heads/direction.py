@@ -1,4 +1,4 @@
-"""The direction head: will the price rise?"""
+"""The direction head: whether the price rises."""
 
 from __future__ import annotations
 
@@ -46,5 +46,7 @@ class DirectionHead(nn.Module):
         """
         moved = (target != 0).to(logits.dtype)
         up = (target > 0).to(logits.dtype)
-        losses = functional.binary_cross_entropy_with_logits(logits, up, weight=moved, reduction="sum")
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, up, weight=moved, reduction="sum"
+        )
         return losses / moved.sum().clamp(min=1.0)

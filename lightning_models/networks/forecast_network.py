@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
 from lightning_models.heads import ChangeHead, DirectionHead
-from lightning_models.networks.trunk import Trunk
+
+if TYPE_CHECKING:
+    from lightning_models.networks.trunk import Trunk
 
 __all__ = ["ForecastNetwork", "NetworkLoss", "RawForecast"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -66,7 +67,7 @@ class PricePredictorTrunk(Trunk):
         widths = (features, *config.units)
         self.layers = nn.ModuleList(
             _NormalisedLSTM(inputs, units, config.dropout)
-            for inputs, units in zip(widths[:-1], widths[1:], strict=True)
+            for inputs, units in itertools.pairwise(widths)
         )
         self.dense = nn.Sequential(
             nn.Linear(config.units[-1], config.dense[0]),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
@@ -11,7 +10,11 @@ from lightning_models.networks.bidirectional import BidirectionalConfig, Bidirec
 from lightning_models.networks.forecast_network import ForecastNetwork
 from lightning_models.networks.multi_layer import MultiLayerConfig, MultiLayerTrunk
 from lightning_models.networks.price_predictor import PricePredictorConfig, PricePredictorTrunk
-from lightning_models.networks.trunk import Trunk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_models.networks.trunk import Trunk
 
 __all__ = ["NETWORKS", "NETWORK_CONFIGS", "NetworkConfig", "build_network"]
 

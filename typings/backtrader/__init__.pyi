@@ -1,5 +1,5 @@
 # The part of backtrader that classes of this project derive from; the rest is Any.
-from typing import Any, ClassVar
+from typing import Any
 
 from . import brokers as brokers
 from . import feed as feed
@@ -9,16 +9,16 @@ from . import order as order
 class MetaBase(type): ...
 
 class _Params:
-    params: ClassVar[Any]
+    params: Any
     p: Any
     def __getattr__(self, name: str) -> Any: ...
 
 class _Lines(_Params):
-    alias: ClassVar[Any]
+    alias: Any
     lines: Any
     l: Any
-    plotinfo: ClassVar[Any]
-    plotlines: ClassVar[Any]
+    plotinfo: Any
+    plotlines: Any
     data: Any
     datas: Any
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
@@ -121,6 +121,12 @@ class TimeFrame:
     Months: int
     Years: int
     NoTimeFrame: int
+    @classmethod
+    def getname(cls, tframe: int, compression: int | None = ...) -> str: ...
+    @classmethod
+    def TFrame(cls, name: str) -> int: ...
+    @classmethod
+    def TName(cls, tframe: int) -> str: ...
 
 class Cerebro(_Params):
     broker: Any

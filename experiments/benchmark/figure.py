@@ -1,0 +1,81 @@
+"""What a benchmark returns, and how repeated timings become one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["BenchmarkConfig", "Figure", "alternate"]
+
+
+class BenchmarkConfig(BaseModel):
+    """How much to measure.
+
+    Parameters
+    ----------
+    repeats
+        Runs of each side; the median counts.
+    bars
+        Of the backtest.
+    candles
+        Of each of the ten symbols whose training memory is measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repeats: int = 5
+    bars: int = 100_000
+    candles: int = 45_000
+
+
+class Figure(BaseModel):
+    """One measured number.
+
+    Parameters
+    ----------
+    name
+        What was measured.
+    value
+        In `unit`.
+    unit
+        Such as ``x`` for a ratio or ``ms``.
+    aim
+        The value to stay at or under, in `unit`; None where none is set.
+    detail
+        The two sides of a ratio, in words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: float
+    unit: str
+    aim: float | None
+    detail: str
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim was met."""
+        return None if self.aim is None else self.value <= self.aim
+
+
+def alternate(
+    first: Callable[[], object], second: Callable[[], object], repeats: int
+) -> tuple[float, float]:
+    """Time two things in turn, so that a noisy machine is noisy for both.
+
+    Returns
+    -------
+    tuple
+        Median seconds of each.
+    """
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for function, taken in zip((first, second), seconds, strict=True):
+            start = perf_counter()
+            function()
+            taken.append(perf_counter() - start)
+    return median(seconds[0]), median(seconds[1])

@@ -1,0 +1,62 @@
+"""The table of benchmarks, and their command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from experiments.benchmark.backtest_speed import backtest_speed
+from experiments.benchmark.figure import BenchmarkConfig, Figure
+from experiments.benchmark.forecast_latency import forecast_latency
+from experiments.benchmark.training_memory import training_memory
+from experiments.benchmark.training_step import training_step
+from experiments.cli.console import errors, print_json, results
+from experiments.config import validated
+from lightning_models.errors import ConfigError
+from lightning_models.spelling import nearest_names
+
+__all__ = ["BENCHMARKS", "run_benchmarks"]
+
+BENCHMARKS: Final[dict[str, Callable[[BenchmarkConfig], list[Figure]]]] = {
+    "training-step": training_step,
+    "backtest": backtest_speed,
+    "forecast": forecast_latency,
+    "memory": training_memory,
+}
+
+
+def run_benchmarks(name: str | None, *, as_json: bool, settings: Sequence[str]) -> None:
+    """Run one benchmark or all, and print their figures.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such benchmark or setting.
+    """
+    if name is not None and name not in BENCHMARKS:
+        raise ConfigError(f"no benchmark {name!r}: {nearest_names(name, BENCHMARKS)}")
+    config = validated(BenchmarkConfig, {}, settings, origin="benchmark")
+    figures: list[Figure] = []
+    for title, measure in BENCHMARKS.items():
+        if name in (None, title):
+            with errors.status(f"measuring {title}"):
+                figures += measure(config)
+    if as_json:
+        print_json([{**figure.model_dump(), "met": figure.met} for figure in figures])
+        return
+    table = Table(title="Measured on this machine, in this run", box=box.SIMPLE_HEAD)
+    for heading in ("", "measured", "aim", "what"):
+        table.add_column(heading, justify="right" if heading in ("measured", "aim") else "left")
+    for figure in figures:
+        style = {True: "green", False: "red", None: ""}[figure.met]
+        table.add_row(
+            figure.name,
+            Text(f"{figure.value:.2f} {figure.unit}", style=style),
+            "–" if figure.aim is None else f"≤ {figure.aim:g} {figure.unit}",
+            figure.detail,
+        )
+    results.print(table)

@@ -1,0 +1,148 @@
+"""Rich tables of what a command found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from experiments.result import BacktestResult
+    from lightning_models.forecast import Forecast
+    from lightning_models.registry import ModelEntry
+
+__all__ = ["backtest_table", "forecast_table", "models_table", "scores_table"]
+
+SCORES = (
+    ("log-loss", "log_loss", "test/majority_log_loss"),
+    ("AUC", "auc", 0.5),
+    ("Brier score", "brier", None),
+    ("calibration error (ECE)", "ece", None),
+    ("directional accuracy", "directional_accuracy", None),
+)
+
+
+def scores_table(metrics: Mapping[str, float | None]) -> Table:
+    """Return the test slice's scores with intervals, beside the baseline's."""
+    table = _table("Test slice: candles the model has not seen")
+    for heading in ("score", "model", "95 % interval", "majority class"):
+        table.add_column(heading, justify="left" if heading == "score" else "right")
+    for title, name, baseline in SCORES:
+        value = baseline if not isinstance(baseline, str) else metrics.get(baseline)
+        table.add_row(
+            title,
+            _number(metrics.get(f"test/{name}"), 4),
+            _interval(metrics.get(f"test/{name}_low"), metrics.get(f"test/{name}_high"), 4),
+            _number(value, 4),
+        )
+    return table
+
+
+def models_table(entries: Sequence[ModelEntry]) -> Table:
+    """Return the registry's versions."""
+    table = _table("Registered models")
+    for heading in ("model", "version", "aliases", "timeframe", "symbols", "created"):
+        table.add_column(heading)
+    table.add_column("log-loss", justify="right")
+    table.add_column("majority class", justify="right")
+    for entry in entries:
+        table.add_row(
+            Text(entry.name),
+            str(entry.version),
+            ", ".join(entry.aliases),
+            entry.timeframe,
+            Text(", ".join(entry.symbols)),
+            f"{entry.created_at:%Y-%m-%d %H:%M}",
+            _number(entry.metrics.get("test/log_loss"), 4),
+            _number(entry.metrics.get("test/majority_log_loss"), 4),
+        )
+    return table
+
+
+def forecast_table(forecasts: Sequence[Forecast]) -> Table:
+    """Return forecasts, a row for each symbol."""
+    table = _table(f"Forecasts of {forecasts[0].model}" if forecasts else "Forecasts")
+    for heading in ("symbol", "candle closes", "horizon", "direction"):
+        table.add_column(heading)
+    for heading in ("confidence", "change", "last close", "predicted", "80 % bounds"):
+        table.add_column(heading, justify="right")
+    for one in forecasts:
+        table.add_row(
+            Text(one.symbol),
+            f"{one.time:%Y-%m-%d %H:%M}Z",
+            one.horizon,
+            "up" if one.direction > 0 else "down",
+            f"{one.confidence:.1%}",
+            f"{one.change_pct:+.3f} %",
+            f"{one.price:.6g}",
+            f"{one.predicted_price:.6g}",
+            f"{one.lower:.6g} … {one.upper:.6g}",
+        )
+    return table
+
+
+def backtest_table(result: BacktestResult) -> Table:
+    """Return a backtest beside buy-and-hold, with intervals."""
+    held = result.buy_and_hold
+    table = _table(
+        f"{result.strategy_name} with {result.model} on {result.symbol} {result.timeframe}, "
+        f"{(result.start_date or '')[:10]} to {(result.end_date or '')[:10]}"
+    )
+    table.add_column("")
+    for heading in (result.strategy_name, "95 % interval", "buy-and-hold"):
+        table.add_column(heading, justify="right")
+    table.add_row(
+        "total return",
+        _percent(result.total_return_pct),
+        "",
+        _percent(held.total_return_pct if held else None),
+    )
+    table.add_row(
+        "Sharpe ratio, a year",
+        _number(result.sharpe_ratio),
+        _interval(result.sharpe_low, result.sharpe_high),
+        _number(held.sharpe_ratio if held else None),
+    )
+    table.add_row(
+        "return above buy-and-hold, a year",
+        _percent(None if result.excess_return is None else 100 * result.excess_return),
+        _interval(
+            None if result.excess_low is None else 100 * result.excess_low,
+            None if result.excess_high is None else 100 * result.excess_high,
+            1,
+        ),
+        "",
+    )
+    table.add_row(
+        "largest drawdown",
+        _percent(result.max_drawdown_pct),
+        "",
+        _percent(held.max_drawdown_pct if held else None),
+    )
+    table.add_row("trades", str(result.total_trades), "", "")
+    table.add_row("win rate", _percent(result.win_rate) if result.total_trades else "–", "", "")
+    table.add_row("time in the market", _percent(100 * result.exposure), "", "100.0 %")
+    table.add_row("fees paid", f"{result.fees_paid:,.2f}", "", "")
+    if result.traded_share is not None:
+        table.add_row("forecasts that may trade", _percent(100 * result.traded_share), "", "")
+    return table
+
+
+def _table(title: str) -> Table:
+    # Titles hold names of files and symbols: text, never markup.
+    return Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} %"
+
+
+def _interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    return "–" if low is None or high is None else f"{low:.{digits}f} … {high:.{digits}f}"

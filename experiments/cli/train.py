@@ -1,0 +1,88 @@
+"""`lstm-strategies train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from experiments.cli.console import (
+    DataOption,
+    DebugOption,
+    HomeOption,
+    SetOption,
+    errors,
+    results,
+    show_progress,
+)
+
+__all__ = ["train_command"]
+
+
+def train_command(
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME|FILE", help="A shipped preset or a YAML file.")
+    ],
+    data: DataOption,
+    name: Annotated[str, typer.Option("--name", help="To register the model under.")],
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", help="To resample to, such as 6h.")
+    ] = None,
+    market: Annotated[
+        str, typer.Option("--market", help="continuous, or sessions that close.")
+    ] = "continuous",
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN|last", help="Go on from a run's last epoch."),
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the new version the champion.")
+    ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Fit the evaluated configuration again, to the newest candle."),
+    ] = False,
+    home: HomeOption = None,
+    debug: DebugOption = False,
+    settings: SetOption = None,
+) -> None:
+    """Train a model on candles, evaluate it on later ones, and register it."""
+    from experiments.cli.sources import read_sources
+    from experiments.cli.tables import scores_table
+
+    with errors.status("reading candles"):
+        candles = read_sources(data, timeframe=timeframe, market=market)
+    total = sum(len(one) for one in candles)
+    incomplete = sum(int(one.incomplete.sum()) for one in candles)
+    errors.print(
+        f"{total:,} {candles[0].timeframe} candles of {len(candles)} "
+        f"symbol{'s' if len(candles) > 1 else ''}"
+        + (f", {incomplete} of them lacking some of their finer candles" if incomplete else ""),
+        highlight=False,
+    )
+    with errors.status("loading torch, Lightning and MLflow"):
+        from experiments.presets import load_train_config
+        from experiments.train import train
+        from lightning_models.home import find_home
+    config = load_train_config(preset, settings or ())
+    place = find_home(home)
+    model = train(
+        config,
+        candles,
+        name=name,
+        home=place,
+        resume=resume,
+        promote=promote,
+        refit=refit,
+        progress=show_progress(),
+    )
+    if model.metrics:
+        results.print(scores_table(model.metrics))
+    results.print(f"{model.verdict}", highlight=False, markup=False)
+    results.print(
+        f"registered as models:/{name}@{model.alias} (version {model.version}), run {model.run_id}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    results.print(f"runs and figures: {place.ui_command}", highlight=False, markup=False, soft_wrap=True)
