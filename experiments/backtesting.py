@@ -232,9 +232,7 @@ def _judge(
     scores = evaluate(outcomes, seed=config.seed) if len(outcomes) else None
     metrics = strategy.analyzers.metrics.get_analysis()
     held = _buy_and_hold(config, prepared)
-    periods = periods_per_year(
-        candles.timeframe, candles.market, candles.time[prepared.first :]
-    )
+    periods = periods_per_year(candles.timeframe, candles.market, candles.time[prepared.first :])
     equity = np.array([point["equity"] for point in metrics["equity_curve"]])
     significance = measure_significance(
         bar_returns(config.cash, equity),
@@ -291,14 +289,12 @@ def _buy_and_hold(config: BacktestConfig, prepared: _Prepared) -> Floats:
     prices = prepared.candles.ohlcv[prepared.first :]
     entry = prices[1, 0] * (1.0 + config.slippage)
     units = config.cash / (entry * (1.0 + config.taker_fee))
-    equity = units * prices[:, 3]
+    equity: Floats = units * prices[:, 3]
     equity[0] = config.cash
     return equity
 
 
-def _described(
-    held: Floats, cash: float, metrics: dict[str, Any], periods: float
-) -> BuyAndHold:
+def _described(held: Floats, cash: float, metrics: dict[str, Any], periods: float) -> BuyAndHold:
     stamps = [point["time"] for point in metrics["equity_curve"]]
     return BuyAndHold(
         total_return_pct=100.0 * (float(held[-1]) / cash - 1.0),
@@ -319,8 +315,10 @@ def _counts(strategy: Any, lines: dict[str, Floats], prepared: _Prepared) -> For
     confident = known & (confidence >= strategy.threshold)
     passed = confident & (signal != 0)
     if strategy.p.min_edge:
-        cost = 2.0 * (strategy.broker.getcommissioninfo(strategy.data).p.taker_fee
-                      + strategy.broker.p.slip_perc)
+        cost = 2.0 * (
+            strategy.broker.getcommissioninfo(strategy.data).p.taker_fee
+            + strategy.broker.p.slip_perc
+        )
         move = np.abs(lines["change_pct"][prepared.first :]) / 100.0
         passed &= move >= strategy.p.min_edge * cost
     return ForecastCounts(
@@ -330,4 +328,3 @@ def _counts(strategy: Any, lines: dict[str, Floats], prepared: _Prepared) -> For
         disagreeing=int((confident & (signal == 0)).sum()),
         traded=int(passed.sum()),
     )
-

@@ -202,7 +202,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     for key, value in above.items():
         held = merged.get(key)
         both = isinstance(held, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(held, value) if both else value
+        merged[key] = _merge(dict(held or {}), value) if both else value
     return merged
 
 
@@ -238,9 +238,7 @@ def _fields_at(kind: type[BaseModel], content: Mapping[str, Any], path: list[Any
         if part == "network":
             tag = content["network"].get("kind")
             current = next(
-                each
-                for each in table.NETWORK_CONFIGS
-                if each.model_fields["kind"].default == tag
+                each for each in table.NETWORK_CONFIGS if each.model_fields["kind"].default == tag
             )
         elif part == "features":
             current = FeatureSpec

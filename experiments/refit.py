@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightning_models.bundle import Bundle, read_bundle
-from lightning_models.data import SliceConfig
-from lightning_models.errors import ModelNotFoundError, TrainingError
+from lightning_models.data import SliceConfig, resolve_horizons
+from lightning_models.errors import ConfigError, ModelNotFoundError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,11 +45,15 @@ def refit_config(
 
     Raises
     ------
+    ConfigError
+        If there are no candles.
     ModelNotFoundError
         If no version of the name was evaluated.
     TrainingError
         If the evaluated version was another network or saw other features.
     """
+    if not candles:
+        raise ConfigError("no candles were given: name at least one file or frame")
     bundle = _newest_evaluated(registry, name)
     _check_same(config, bundle, name, candles)
     epochs = int(bundle.metrics["best_epoch"] or 1)
@@ -72,14 +76,18 @@ def _newest_evaluated(registry: Registry, name: str) -> Bundle:
 
 
 def _check_same(config: TrainConfig, bundle: Bundle, name: str, candles: Sequence[Candles]) -> None:
+    timeframe = candles[0].timeframe
     differing = [
         what
         for what, now, then in (
             ("network", config.network, bundle.network),
             ("features", config.data.features, bundle.features),
             ("lookback", config.data.lookback, bundle.lookback),
+            ("bridged_share", config.data.bridged_share, bundle.bridged_share),
             ("mode", config.data.mode, bundle.mode),
-            ("timeframe", candles[0].timeframe, bundle.timeframe),
+            ("timeframe", timeframe, bundle.timeframe),
+            ("market", candles[0].market, bundle.market),
+            ("horizons", resolve_horizons(config.data.horizons, timeframe), bundle.horizons),
         )
         if now != then
     ]

@@ -65,8 +65,10 @@ def tracked_run(
     """
     use_tracking_server(home)
     with _storage_errors(home):
-        if _joins_active_run(home, run_id):
-            yield str(mlflow.active_run().info.run_id)
+        active = mlflow.active_run()
+        if active is not None:
+            _check_joinable(home, active.info.run_id, run_id)
+            yield str(active.info.run_id)
             return
         if run_id is None:
             run = mlflow.start_run(experiment_id=_experiment(home, experiment), run_name=run_name)
@@ -142,23 +144,19 @@ def _storage_errors(home: Home) -> Iterator[None]:
         raise storage_error(home, error) from error
 
 
-def _joins_active_run(home: Home, run_id: str | None) -> bool:
-    active = mlflow.active_run()
-    if active is None:
-        return False
-    if run_id not in (None, active.info.run_id):
+def _check_joinable(home: Home, active: str, wanted: str | None) -> None:
+    if wanted not in (None, active):
         raise TrainingError(
-            f"the MLflow run {active.info.run_id} is active, and {run_id} is to be continued: "
-            "end the active one with mlflow.end_run() first"
+            f"the MLflow run {active} is active, and {wanted} is to be continued: end the active "
+            "one with mlflow.end_run() first"
         )
     try:
-        MlflowClient().get_run(active.info.run_id)
+        MlflowClient().get_run(active)
     except MlflowException as error:
         raise TrainingError(
-            f"the active MLflow run {active.info.run_id} is not kept at {home.tracking_uri}: end "
-            "it with mlflow.end_run(), or set MLFLOW_TRACKING_URI to its tracking server"
+            f"the active MLflow run {active} is not kept at {home.tracking_uri}: end it with "
+            "mlflow.end_run(), or set MLFLOW_TRACKING_URI to its tracking server"
         ) from error
-    return True
 
 
 def _end_run(status: str) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
-import numpy as np
 
 from experiments.config import TrainConfig, flatten
 from experiments.tracking import (
@@ -24,7 +23,7 @@ from experiments.tracking import (
 from lightning_models.bundle import Bundle, bundle_sha256, write_bundle
 from lightning_models.candles import Candles, fingerprint_of
 from lightning_models.data import CandleDataModule
-from lightning_models.errors import TrainingError
+from lightning_models.errors import StorageError, TrainingError
 from lightning_models.evaluation import (
     ForecastScores,
     Outcomes,
@@ -204,8 +203,7 @@ class TrainedModel:
             went_up = self.outcomes.actual[moved] > 0
             probability = self.outcomes.probability_up[moved]
             calibration = self.bundle.calibration[0]
-            odds = np.log(probability / (1 - probability))
-            raw = 1 / (1 + np.exp(-(odds - calibration.bias) * calibration.temperature))
+            raw = calibration.uncalibrated(probability)
             figures["reliability"] = reliability_figure(
                 reliability_bins(probability, went_up), reliability_bins(raw, went_up)
             )
@@ -226,8 +224,14 @@ def _fit(
     progress: bool,
 ) -> FitResult:
     checkpoints = home.checkpoints(run_id)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    (checkpoints / RUN_FILE).write_text(json.dumps(_identity(config, data, name), indent=1))
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        (checkpoints / RUN_FILE).write_text(json.dumps(_identity(config, data, name), indent=1))
+    except OSError as error:
+        raise StorageError(
+            f"{checkpoints} cannot be written: {error.strerror or error}. Make room, or choose "
+            "another --home"
+        ) from error
 
     def log_epoch(epoch: int, metrics: EpochMetrics) -> None:
         log_metrics(run_id, metrics, step=epoch)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 
 __all__ = ["MAX_BIAS", "MAX_TEMPERATURE", "DirectionCalibration", "fit_direction_calibration"]
 
@@ -41,6 +41,11 @@ class DirectionCalibration(BaseModel):
         """Return the calibrated P(up) of logits of any shape."""
         probability: Floats = expit(logits / self.temperature + self.bias)
         return probability
+
+    def uncalibrated(self, probability: Floats) -> Floats:
+        """Return what the network itself said, from the calibrated P(up)."""
+        raw: Floats = expit((logit(probability) - self.bias) * self.temperature)
+        return raw
 
 
 def fit_direction_calibration(logits: Floats, returns: Floats) -> DirectionCalibration:

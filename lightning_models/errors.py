@@ -65,5 +65,5 @@ class TrainingError(LSTMStrategiesError):
     """A training run that cannot start or cannot go on."""
 
 
-class TrainingInterrupted(TrainingError):
+class TrainingInterrupted(TrainingError):  # noqa: N818 - the user's own wish
     """Training was stopped by the user; the message says how to continue it."""

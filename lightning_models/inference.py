@@ -63,7 +63,7 @@ class NetworkRunner:
         rows = torch.from_numpy(np.ascontiguousarray(features))
         logits, quantiles = [], []
         with torch.inference_mode():
-            for part in torch.from_numpy(ends).split(ROWS_AT_ONCE):
+            for part in torch.split(torch.from_numpy(ends), ROWS_AT_ONCE):
                 raw = self._network(gather_windows(rows, part, self._lookback))
                 logits.append(raw.logits.numpy())
                 quantiles.append(raw.quantiles.numpy())

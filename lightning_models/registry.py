@@ -44,11 +44,13 @@ __all__ = [
     "RegisteredModel",
     "Registry",
     "check_name",
+    "storage_error",
     "use_tracking_server",
 ]
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
+BUNDLE_TAG: Final = "lstm.bundle_sha256"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
 NAME = re.compile(r"[\w][\w.\- ]*")
 
@@ -123,7 +125,10 @@ class Registry:
         if home.tracking_uri.startswith("sqlite:///"):
             home.create()
         use_tracking_server(home)
-        self.client = MlflowClient(home.tracking_uri, home.tracking_uri)
+        try:
+            self.client = MlflowClient(home.tracking_uri, home.tracking_uri)
+        except (MlflowException, OSError, SQLAlchemyError) as error:
+            raise storage_error(home, error) from error
 
     def resolve(self, model: str) -> tuple[Path, str]:
         """Return a model's bundle folder and its fixed name.
@@ -158,7 +163,7 @@ class Registry:
         except MlflowException as error:
             raise self._not_found(model, name, error) from error
         except SQLAlchemyError as error:
-            raise _storage_error(self.home, error) from error
+            raise storage_error(self.home, error) from error
         return self._folder(version), f"models:/{name}/{version.version}"
 
     def entries(self) -> list[ModelEntry]:
@@ -167,6 +172,8 @@ class Registry:
         for name in self.names():
             aliases = self._aliases(name)
             for version in self.versions(name):
+                if BUNDLE_TAG not in version.tags:
+                    continue  # a shared server holds models of others too
                 bundle = read_bundle(self._folder(version))
                 rows.append(
                     ModelEntry(
@@ -186,13 +193,21 @@ class Registry:
     def names(self) -> list[str]:
         """Return the names of all registered models, sorted."""
         try:
-            return sorted(str(model.name) for model in self.client.search_registered_models())
+            page = self.client.search_registered_models()
+            found = [str(model.name) for model in page]
+            while page.token:
+                page = self.client.search_registered_models(page_token=page.token)
+                found += [str(model.name) for model in page]
+            return sorted(found)
         except (MlflowException, SQLAlchemyError) as error:
-            raise _storage_error(self.home, error) from error
+            raise storage_error(self.home, error) from error
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a name, newest first; none if there is no such name."""
-        found = self.client.search_model_versions(f"name = '{name}'")
+        try:
+            found = self.client.search_model_versions(f"name = '{name}'")
+        except (MlflowException, SQLAlchemyError) as error:
+            raise storage_error(self.home, error) from error
         return sorted(found, key=lambda version: int(version.version), reverse=True)
 
     def promote(self, name: str, version: int) -> None:
@@ -204,9 +219,12 @@ class Registry:
             If there is no such version.
         """
         self.resolve(f"models:/{name}/{version}")
-        self.client.set_registered_model_alias(name, CHAMPION, str(version))
-        if self._aliases(name).get(CHALLENGER) == str(version):
-            self.client.delete_registered_model_alias(name, CHALLENGER)
+        try:
+            self.client.set_registered_model_alias(name, CHAMPION, str(version))
+            if self._aliases(name).get(CHALLENGER) == str(version):
+                self.client.delete_registered_model_alias(name, CHALLENGER)
+        except (MlflowException, SQLAlchemyError) as error:
+            raise storage_error(self.home, error) from error
 
     def register(self, folder: Path, *, name: str, run_id: str, promote: bool) -> RegisteredModel:
         """Log a bundle to a run as the model ``model`` and register it under a name.
@@ -216,8 +234,8 @@ class Registry:
         folder
             Of the bundle.
         name
-            To register under. Its first version becomes the champion, later ones the
-            challenger unless `promote`.
+            To register under. A version becomes the champion where there is none yet, and the
+            challenger otherwise, unless `promote`.
         run_id
             An MLflow run that is active now.
         promote
@@ -228,7 +246,7 @@ class Registry:
         RegisteredModel
         """
         check_name(name)
-        first = name not in self.names()
+        use_tracking_server(self.home)
         try:
             logged = mlflow.pyfunc.log_model(
                 name="model",
@@ -239,18 +257,16 @@ class Registry:
                 pip_requirements=["lstm-strategies"],
                 registered_model_name=name,
             )
+            version = str(logged.registered_model_version)
+            self.client.set_model_version_tag(name, version, BUNDLE_TAG, bundle_sha256(folder))
+            alias = CHAMPION if promote or CHAMPION not in self._aliases(name) else CHALLENGER
+            if alias == CHALLENGER:
+                self.client.set_registered_model_alias(name, CHALLENGER, version)
+            entry = self.client.get_model_version(name, version)
         except (MlflowException, OSError, SQLAlchemyError) as error:
-            raise _storage_error(self.home, error) from error
-        version = str(logged.registered_model_version)
-        alias = CHAMPION if first or promote else CHALLENGER
+            raise storage_error(self.home, error) from error
         if alias == CHAMPION:
             self.promote(name, int(version))
-        else:
-            self.client.set_registered_model_alias(name, CHALLENGER, version)
-        self.client.set_model_version_tag(
-            name, version, "lstm.bundle_sha256", bundle_sha256(folder)
-        )
-        entry = self.client.get_model_version(name, version)
         return RegisteredModel(
             name=name,
             version=int(version),
@@ -265,8 +281,16 @@ class Registry:
         return {str(alias): str(version) for alias, version in aliases.items()}
 
     def _folder(self, version: ModelVersion) -> Path:
-        uri = self.client.get_model_version_download_uri(version.name, version.version)
-        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        server = self.home.tracking_uri
+        try:
+            uri = self.client.get_model_version_download_uri(version.name, version.version)
+            local = Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri, tracking_uri=server, registry_uri=server
+                )
+            )
+        except (MlflowException, OSError, SQLAlchemyError) as error:
+            raise storage_error(self.home, error) from error
         found = sorted(local.glob(f"**/{MANIFEST_FILE}"))
         if not found:
             raise ModelNotFoundError(
@@ -287,7 +311,7 @@ class Registry:
 
     def _not_found(self, model: str, name: str, error: MlflowException) -> LSTMStrategiesError:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return _storage_error(self.home, error)
+            return storage_error(self.home, error)
         there = self._described()
         train = f"lstm-strategies train --preset price-predictor --data FILE --name {name}"
         if not there:
@@ -336,9 +360,10 @@ def check_name(name: str) -> str:
 def _signature() -> ModelSignature:
     # Candles in, lines out. Time stamps come with and without a zone and in several units,
     # which MLflow's own datetime type would refuse; the model reads them all.
+    anything = AnyType()  # type: ignore[no-untyped-call]
     prices = [ColSpec(DataType.double, column) for column in COLUMNS]
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), "timestamp"), *prices]),
+        inputs=Schema([ColSpec(anything, "timestamp"), *prices]),
         outputs=Schema([ColSpec(DataType.double, name) for name in LINE_NAMES]),
     )
 
@@ -351,7 +376,16 @@ def _example(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def _storage_error(home: Home, error: Exception) -> StorageError:
+def storage_error(home: Home, error: Exception) -> StorageError:
+    """Return what to tell a user when a tracking server cannot be used.
+
+    Parameters
+    ----------
+    home
+        Whose server it is.
+    error
+        As MLflow, its database or the disk raised it.
+    """
     cause = error
     while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__

@@ -95,7 +95,7 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
             for data in self.traded
         }
         self._brackets: dict[Any, list[Any]] = {data: [] for data in self.traded}
-        self._last_bar: dict[Any, tuple[float, ...]] = {data: () for data in self.traded}
+        self._last_bar: dict[Any, tuple[float, ...]] = dict.fromkeys(self.traded, ())
         upgrade_broker(self.broker)
 
     def start(self) -> None:

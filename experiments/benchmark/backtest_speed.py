@@ -58,5 +58,3 @@ def _empty(frame: pd.DataFrame) -> None:
     )
     cerebro.addstrategy(bt.Strategy)
     cerebro.run()
-
-

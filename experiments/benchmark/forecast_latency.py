@@ -6,7 +6,7 @@ import logging
 import tempfile
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import backtrader as bt
 import numpy as np
@@ -15,6 +15,7 @@ from experiments.benchmark.figure import BenchmarkConfig, Figure
 from experiments.benchmark.small_model import write_untrained
 from lightning_models.candles import simulate_market
 from lstm_strategies import CandleData, LSTMForecast
+from lstm_strategies.parameters import attach
 
 __all__ = ["forecast_latency"]
 
@@ -22,7 +23,7 @@ BARS = 2_500
 
 
 class _TimedForecast(LSTMForecast):
-    milliseconds: list[float] = []
+    milliseconds: ClassVar[list[float]] = []
 
     def next(self) -> None:
         start = perf_counter()
@@ -39,7 +40,7 @@ class _Watch(bt.Strategy):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forecast = _TimedForecast(self.data, model=self.p.model)
+        self.forecast = attach(_TimedForecast, self.data, model=self.p.model)
 
 
 def forecast_latency(config: BenchmarkConfig) -> list[Figure]:

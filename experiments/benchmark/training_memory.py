@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.benchmark.figure import BenchmarkConfig, Figure
+from lightning_models.candles import Candles
 
 __all__ = ["training_memory"]
 
@@ -58,9 +60,7 @@ def _measure(candles: int) -> dict[str, int]:
     return {"libraries": libraries, "features": features, "peak": _resident("VmHWM")}
 
 
-def _train(market: list[object]) -> int:
-    from typing import Any, cast
-
+def _train(market: Sequence[Candles]) -> int:
     from experiments.presets import load_train_config
     from lightning_models.data import CandleDataModule
     from lightning_models.networks import build_network
@@ -75,7 +75,7 @@ def _train(market: list[object]) -> int:
             "data.features=" + json.dumps(_technical()),
         ],
     )
-    data = CandleDataModule(preset.data, cast("Any", market), batch_size=1024)
+    data = CandleDataModule(preset.data, market, batch_size=1024)
     with tempfile.TemporaryDirectory() as scratch:
         fit(
             lambda: build_network(

@@ -89,7 +89,7 @@ def _bare_step(module: ForecastModule, data: CandleDataModule) -> float:
     for batch in data.train_dataloader():
         optimiser.zero_grad()
         loss = module.network.loss(module.network(batch.window), batch.target)
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimiser.step()
         marks.append(perf_counter())

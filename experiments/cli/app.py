@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         _say("out of memory: use fewer symbols, a coarser timeframe or a smaller network")
         return FAILED
-    except Exception as error:  # noqa: BLE001 - the last line before the user
+    except Exception as error:
         _say(
             f"unexpected {type(error).__name__}: {error}. This is a defect of lstm-strategies: "
             "run the command again with --debug and report what it prints"

@@ -32,7 +32,9 @@ def backtest_command(
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="First moment, UTC.")
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last moment, UTC.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Last moment, UTC.")
+    ] = None,
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="Trade on what the model has seen, too; shaded.")
     ] = False,

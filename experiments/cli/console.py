@@ -54,7 +54,10 @@ HomeOption = Annotated[
 DebugOption = Annotated[
     bool,
     typer.Option(
-        "--debug", help="Show tracebacks and detailed logs.", callback=_remember_debug, is_eager=True
+        "--debug",
+        help="Show tracebacks and detailed logs.",
+        callback=_remember_debug,
+        is_eager=True,
     ),
 ]
 SetOption = Annotated[

@@ -77,7 +77,7 @@ def _files(spec: str) -> list[Path]:
     path = Path(spec).expanduser()
     if path.exists() or not glob.has_magic(spec):
         return [path]
-    matched = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    matched = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - of any root
     if not matched:
         raise ConfigError(f"--data {spec!r} matches no file in {Path.cwd()}")
     return matched

@@ -40,7 +40,9 @@ def train_command(
     ] = False,
     refit: Annotated[
         bool,
-        typer.Option("--refit", help="Fit the evaluated configuration again, to the newest candle."),
+        typer.Option(
+            "--refit", help="Fit the evaluated configuration again, to the newest candle."
+        ),
     ] = False,
     home: HomeOption = None,
     debug: DebugOption = False,
@@ -85,4 +87,6 @@ def train_command(
         markup=False,
         soft_wrap=True,
     )
-    results.print(f"runs and figures: {place.ui_command}", highlight=False, markup=False, soft_wrap=True)
+    results.print(
+        f"runs and figures: {place.ui_command}", highlight=False, markup=False, soft_wrap=True
+    )

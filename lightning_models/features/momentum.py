@@ -49,9 +49,7 @@ def _stochastic_k(ohlcv: Floats, *, fastk_period: float, slowk_period: float) ->
         close,
         fastk_period=int(fastk_period),
         slowk_period=int(slowk_period),
-        slowk_matype=0,
         slowd_period=1,
-        slowd_matype=0,
     )
     # TA-Lib calls a window without range 0; centred it says nothing, which is 0 here.
     span = talib.MAX(high, int(fastk_period)) - talib.MIN(low, int(fastk_period))
