@@ -254,8 +254,8 @@ class Predictor:
         if not self._ends(table)[-1]:
             horizons = len(self._bundle.horizons)
             return np.full(horizons, np.nan), np.full((horizons, 3), np.nan)
-        window = slice(-self.lookback, None)
-        scaled = self._bundle.scaler.transform(table.values[window])
+        (window,) = np.split(table.values, [-self.lookback])[1:]
+        scaled = self._bundle.scaler.transform(window)
         raw = self._runner.run(scaled, np.array([self.lookback - 1]))
         probability, quantiles = self._calibrated(*raw, table.volatility[-1:])
         return probability[0], quantiles[0]
