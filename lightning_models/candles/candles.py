@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lightning_models.candles.resampling import resample
 from lightning_models.candles.timestamps import iso_utc
 from lightning_models.errors import CandleError, ConfigError
 from lightning_models.spelling import nearest_names
@@ -137,8 +138,6 @@ class Candles:
         ConfigError
             If the timeframe is unknown, finer than this one or no multiple of it.
         """
-        from lightning_models.candles.resampling import resample  # the two know each other
-
         return resample(self, timeframe)
 
     def between(self, start: int | None, end: int | None) -> Candles:

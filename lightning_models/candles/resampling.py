@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_models.candles.candles import COLUMNS, Candles
 from lightning_models.errors import ConfigError
 from lightning_models.timeframes import TIMEFRAMES, floor_to_open, period_ms
+
+if TYPE_CHECKING:
+    from lightning_models.candles.candles import Candles
 
 __all__ = ["check_resampling", "resample"]
 
@@ -40,6 +43,7 @@ def resample(candles: Candles, timeframe: str) -> Candles:
 
     Examples
     --------
+    >>> from lightning_models.candles import Candles
     >>> hour = 3_600_000
     >>> ohlcv = [[1, 2, 1, 2, 5], [2, 4, 2, 3, 5], [3, 3, 1, 1, 5]]
     >>> hours = Candles("X", "1h", "continuous", [0, hour, 2 * hour], ohlcv)
@@ -65,7 +69,7 @@ def resample(candles: Candles, timeframe: str) -> Candles:
         )
 
     used = candles.ohlcv[: ends[-1]]
-    ohlcv = np.empty((len(starts), len(COLUMNS)))
+    ohlcv = np.empty((len(starts), used.shape[1]))
     ohlcv[:, 0] = used[starts, 0]
     ohlcv[:, 1] = np.maximum.reduceat(used[:, 1], starts)
     ohlcv[:, 2] = np.minimum.reduceat(used[:, 2], starts)
