@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from experiments.backtest_period import Period, choose_period
 from experiments.config import BacktestConfig
-from experiments.result import BacktestResult, BuyAndHold, EquityPoint, ForecastCounts, Slice
+from experiments.result import BacktestResult, BuyAndHold, EquityPoint, ForecastCounts
 from experiments.significance import measure_significance, verdict
-from lightning_models.candles import Candles, iso_utc, read_candles
-from lightning_models.candles.timestamps import milliseconds_of
-from lightning_models.errors import ConfigError, TooFewCandlesError
+from lightning_models.candles import Candles, iso_utc
+from lightning_models.errors import ConfigError
 from lightning_models.evaluation import ForecastScores, Outcomes, evaluate
 from lightning_models.evaluation.collect import pair_outcomes
 from lightning_models.forecast import forecast_lines
 from lightning_models.home import Home, find_home
-from lightning_models.predictor import Predictor
 from lightning_models.timeframes import bar_stamp
 from lstm_strategies import (
     BacktestMetrics,
@@ -81,34 +79,19 @@ def backtest(
 
     place = find_home(home)
     predictor = predictor_of(config.model, str(place.path))
-    prepared = _prepare(config, predictor, _one_symbol(candles))
-    strategy = _run(config, prepared, place)
-    result, forecasts, outcomes = _judge(config, prepared, strategy, place)
+    period = choose_period(config, predictor, _one_symbol(candles))
+    strategy = _run(config, period, place)
+    result, forecasts, outcomes = _judge(config, period, strategy, place)
     with tempfile.TemporaryDirectory(prefix="lstm-report-") as scratch:
         record_backtest(
             place,
             result,
-            candles=prepared.candles,
+            candles=period.candles,
             forecasts=forecasts,
             outcomes=outcomes,
             folder=Path(report) if report is not None else Path(scratch),
         )
     return result
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    # The candles that a run needs, and the first decision that may trade.
-    predictor: Predictor
-    candles: Candles
-    first: int
-    slice: Slice
-    notes: tuple[str, ...]
-
-    @property
-    def from_time(self) -> int:
-        # Stamp of the first bar whose close may decide on an entry.
-        return int(bar_stamp(self.candles.time[self.first :][:1], self.candles.timeframe)[0])
 
 
 def _one_symbol(candles: Candles | Sequence[Candles]) -> Candles:
@@ -121,68 +104,7 @@ def _one_symbol(candles: Candles | Sequence[Candles]) -> Candles:
     return candles[0]
 
 
-def _prepare(config: BacktestConfig, predictor: Predictor, given: Candles) -> _Prepared:
-    bundle = predictor.bundle
-    candles = read_candles(given, timeframe=predictor.timeframe)
-    if config.end is not None:
-        candles = candles.between(None, milliseconds_of(config.end) - candles.period_ms + 1)
-    needed = predictor.required_bars
-    if len(candles) < needed + 2:
-        raise TooFewCandlesError(
-            f"{candles.symbol} has {len(candles)} {candles.timeframe} candles; a backtest of "
-            f"{predictor.model} needs {needed + 2}: {predictor.warmup} to warm its features up, "
-            f"{predictor.lookback} for its window, and 2 to trade on. Give more history"
-        )
-    decided = candles.time + candles.period_ms
-    start = 0 if config.start is None else milliseconds_of(config.start)
-    unseen = bundle.unseen_from_ms
-    allowed = start if config.in_sample else max(start, unseen)
-    first = max(int(np.searchsorted(decided, allowed)), needed - 1)
-    if first > len(candles) - 2:
-        raise TooFewCandlesError(
-            f"nothing to trade on: {predictor.model} has seen everything before "
-            f"{bundle.unseen_from:%Y-%m-%d %H:%M}Z, and the candles of {candles.symbol} end at "
-            f"{iso_utc(int(decided[-1]))}. Give newer candles, an earlier --from, or --in-sample "
-            "to trade on what it has seen"
-        )
-    # What comes before the warm-up of the first decision changes nothing.
-    cut = first - needed + 1
-    candles = candles.between(int(candles.time[cut]), None)
-    decided = decided[cut:]
-    seen = int((decided[needed - 1 :] < unseen).sum())
-    kind: Slice = "out_of_sample"
-    if seen:
-        kind = "in_sample" if seen == len(decided) - needed + 1 else "mixed"
-    notes = _notes(predictor, candles)
-    return _Prepared(predictor, candles, needed - 1, kind, notes)
-
-
-def _notes(predictor: Predictor, candles: Candles) -> tuple[str, ...]:
-    bundle = predictor.bundle
-    notes = []
-    if candles.symbol not in bundle.symbols:
-        notes.append(
-            f"{candles.symbol} is not among the symbols the model was trained on "
-            f"({', '.join(bundle.symbols)})."
-        )
-    if not bundle.metrics and bundle.evaluated_by:
-        notes.append(
-            f"The model is a refit without metrics of its own; run {bundle.evaluated_by} "
-            "evaluated its configuration."
-        )
-    if any(calibration.no_skill for calibration in bundle.calibration):
-        notes.append("Calibration found no skill: the temperature lies at its bound.")
-    incomplete = int(candles.incomplete.sum())
-    if incomplete:
-        notes.append(f"{incomplete} of {len(candles)} candles lack some of their finer candles.")
-    if candles.market == "continuous":
-        span = int(candles.time[-1] - candles.time[0]) // candles.period_ms + 1
-        if span > len(candles):
-            notes.append(f"{span - len(candles)} of {span} candles are missing.")
-    return tuple(notes)
-
-
-def _run(config: BacktestConfig, prepared: _Prepared, home: Home) -> Any:
+def _run(config: BacktestConfig, period: Period, home: Home) -> Any:
     cerebro = bt.Cerebro(stdstats=False)
     broker = SimulatedBroker()
     broker.setcash(config.cash)
@@ -193,11 +115,11 @@ def _run(config: BacktestConfig, prepared: _Prepared, home: Home) -> Any:
         # Slippage beyond the bar's range is what a gap does to a market order.
         broker.set_slippage_perc(config.slippage, slip_open=True, slip_out=True)
     cerebro.setbroker(broker)
-    cerebro.adddata(CandleData(dataname=prepared.candles))
-    cerebro.addanalyzer(BacktestMetrics, _name="metrics", from_time=prepared.from_time)
+    cerebro.adddata(CandleData(dataname=period.candles))
+    cerebro.addanalyzer(BacktestMetrics, _name="metrics", from_time=period.from_time)
     cerebro.addstrategy(
         LSTMStrategy,
-        model=prepared.predictor.model,
+        model=period.predictor.model,
         home=str(home.path),
         in_sample=config.in_sample,
         **config.model_dump(
@@ -217,9 +139,9 @@ def _run(config: BacktestConfig, prepared: _Prepared, home: Home) -> Any:
 
 
 def _judge(
-    config: BacktestConfig, prepared: _Prepared, strategy: Any, home: Home
+    config: BacktestConfig, period: Period, strategy: Any, home: Home
 ) -> tuple[BacktestResult, pd.DataFrame, Outcomes]:
-    predictor, candles = prepared.predictor, prepared.candles
+    predictor, candles = period.predictor, period.candles
     arrays = ForecastCache(cache_folder(str(home.path))).forecasts(
         predictor, bar_stamp(candles.time, candles.timeframe), candles.ohlcv
     )
@@ -227,12 +149,12 @@ def _judge(
         arrays, candles.ohlcv[:, 3], horizon=0, min_confidence=strategy.threshold
     )
     outcomes = pair_outcomes(
-        arrays, candles, predictor.bundle, start=int(candles.time[prepared.first])
+        arrays, candles, predictor.bundle, start=int(candles.time[period.first])
     )
     scores = evaluate(outcomes, seed=config.seed) if len(outcomes) else None
     metrics = strategy.analyzers.metrics.get_analysis()
-    held = _buy_and_hold(config, prepared)
-    periods = periods_per_year(candles.timeframe, candles.market, candles.time[prepared.first :])
+    held = _buy_and_hold(config, period)
+    periods = periods_per_year(candles.timeframe, candles.market, candles.time[period.first :])
     equity = np.array([point["equity"] for point in metrics["equity_curve"]])
     significance = measure_significance(
         bar_returns(config.cash, equity),
@@ -242,8 +164,8 @@ def _judge(
         seed=config.seed,
         replications=config.replications,
     )
-    counts = _counts(strategy, lines, prepared)
-    notes = list(prepared.notes)
+    counts = _counts(strategy, lines, period)
+    notes = list(period.notes)
     if not metrics["trades"]:
         notes.append(strategy.why_no_trade().capitalize() + ".")
     refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
@@ -258,8 +180,8 @@ def _judge(
         {
             **metrics,
             "timeframe": candles.timeframe,
-            "slice": prepared.slice,
-            "verdict": verdict(significance),
+            "slice": period.slice,
+            "verdict": verdict(significance, period=period.slice),
             "model": predictor.model,
             "sharpe_low": significance.sharpe_low,
             "sharpe_high": significance.sharpe_high,
@@ -284,9 +206,9 @@ def _scores(scores: ForecastScores | None) -> dict[str, Any] | None:
     return None if scores is None else scores.model_dump()
 
 
-def _buy_and_hold(config: BacktestConfig, prepared: _Prepared) -> Floats:
+def _buy_and_hold(config: BacktestConfig, period: Period) -> Floats:
     # All cash into the asset at the open after the first decision, with the same costs.
-    prices = prepared.candles.ohlcv[prepared.first :]
+    prices = period.candles.ohlcv[period.first :]
     entry = prices[1, 0] * (1.0 + config.slippage)
     units = config.cash / (entry * (1.0 + config.taker_fee))
     equity: Floats = units * prices[:, 3]
@@ -307,24 +229,28 @@ def _described(held: Floats, cash: float, metrics: dict[str, Any], periods: floa
     )
 
 
-def _counts(strategy: Any, lines: dict[str, Floats], prepared: _Prepared) -> ForecastCounts:
+def _counts(strategy: Any, lines: dict[str, Floats], period: Period) -> ForecastCounts:
     # Of every bar of the period, in a position or not: what the thresholds would let trade.
-    confidence = lines["confidence"][prepared.first :]
-    signal = lines["signal"][prepared.first :]
+    confidence = lines["confidence"][period.first :]
+    signal = lines["signal"][period.first :]
     known = np.isfinite(confidence)
     confident = known & (confidence >= strategy.threshold)
-    passed = confident & (signal != 0)
-    if strategy.p.min_edge:
-        cost = 2.0 * (
-            strategy.broker.getcommissioninfo(strategy.data).p.taker_fee
-            + strategy.broker.p.slip_perc
-        )
-        move = np.abs(lines["change_pct"][prepared.first :]) / 100.0
-        passed &= move >= strategy.p.min_edge * cost
+    agreeing = confident & (signal != 0)
+    passed = agreeing & _worth_their_cost(strategy, lines, period)
     return ForecastCounts(
         total=len(confidence),
         without_forecast=int((~known).sum()),
-        under_threshold=int((known & ~confident).sum()),
-        disagreeing=int((confident & (signal == 0)).sum()),
+        under_threshold=int((known & ~confident).sum() + (agreeing & ~passed).sum()),
+        disagreeing=int((confident & ~agreeing).sum()),
         traded=int(passed.sum()),
     )
+
+
+def _worth_their_cost(
+    strategy: Any, lines: dict[str, Floats], period: Period
+) -> npt.NDArray[np.bool_]:
+    commission = strategy.broker.getcommissioninfo(strategy.data)
+    cost = 2.0 * (commission.p.taker_fee + strategy.broker.p.slip_perc)
+    move = np.abs(lines["change_pct"][period.first :]) / 100.0
+    worth: npt.NDArray[np.bool_] = move >= strategy.p.min_edge * cost
+    return worth if strategy.p.min_edge else np.ones_like(worth)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
@@ -13,6 +15,9 @@ from lightning_models.evaluation.bootstrap import (
     percentile_interval,
     resampled_counts,
 )
+
+if TYPE_CHECKING:
+    from experiments.result import Slice
 
 __all__ = [
     "MINIMUM_TRADES",
@@ -182,13 +187,16 @@ def measure_significance(
     return Significance.model_validate({**common, "block_length": block, **found})
 
 
-def verdict(significance: Significance) -> str:
+def verdict(significance: Significance, *, period: Slice = "out_of_sample") -> str:
     """Return in words whether the return is distinguishable from luck and from the market.
 
     Parameters
     ----------
     significance
         As `measure_significance` returns it.
+    period
+        Whether the model had seen the bars. Where it had, even in part, no edge is called
+        found.
 
     Returns
     -------
@@ -215,6 +223,12 @@ def verdict(significance: Significance) -> str:
     trials = "one trial" if one.trials == 1 else f"{one.trials:,} trials"
     luck = _sharpe_words(one)
     market = _excess_words(one)
+    if period != "out_of_sample":
+        part = "all" if period == "in_sample" else "part"
+        return (
+            f"No evidence of an edge: the model had seen {part} of this period, {span}, and would "
+            f"look good on it by memory alone. {luck} {market}"
+        )
     if one.trades < MINIMUM_TRADES:
         return (
             f"Too few trades for a verdict: {span} cannot tell skill from luck; "
@@ -264,8 +278,8 @@ def _interval_words(low: float | None, high: float | None, level: float, form: s
 def _bounds(
     name: str, replicates: npt.NDArray[np.float64], level: float
 ) -> dict[str, float | None]:
-    # The p-value counts the same replicates as the interval, so that the two never disagree;
-    # the added one keeps it from being an impossible zero.
+    # The p-value counts the same replicates as the interval, so that one that passes never
+    # stands beside an interval that reaches zero; the added one keeps it above zero.
     bounds = percentile_interval(replicates, level)
     low, high = bounds if bounds is not None else (None, None)
     p = (1 + int(np.sum(replicates <= 0.0))) / (1 + len(replicates))

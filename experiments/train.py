@@ -195,7 +195,7 @@ class TrainedModel:
             "loss": loss_figure(
                 [row["train/loss"] for row in history],
                 [row["val/loss"] for row in history if "val/loss" in row],
-                best_epoch=self.fit.best_epoch,
+                best_epoch=self.fit.best_epoch - 1,
             )
         }
         if self.outcomes is not None and len(self.outcomes):

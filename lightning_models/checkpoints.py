@@ -56,8 +56,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        cause = str(error).splitlines() or [type(error).__name__]
         raise TrainingError(
-            f"the checkpoint {path} cannot be read: {str(error).splitlines()[0]}. "
+            f"the checkpoint {path} cannot be read: {cause[0]}. "
             "Train without --resume"
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:

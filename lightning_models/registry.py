@@ -22,6 +22,7 @@ from lightning_models.bundle import MANIFEST_FILE, bundle_sha256, read_bundle
 from lightning_models.candles.candles import COLUMNS
 from lightning_models.candles.timestamps import iso_utc
 from lightning_models.errors import (
+    BundleError,
     ConfigError,
     LSTMStrategiesError,
     ModelNotFoundError,
@@ -167,21 +168,27 @@ class Registry:
         return self._folder(version), f"models:/{name}/{version.version}"
 
     def entries(self) -> list[ModelEntry]:
-        """Return every version of every model of this project, by name, newest first."""
+        """Return every version of every model of this project, by name, newest first.
+
+        A version whose files are damaged or gone is left out with a warning.
+        """
         rows = []
         for name in self.names():
             aliases = self._aliases(name)
             for version in self.versions(name):
                 if BUNDLE_TAG not in version.tags:
                     continue  # a shared server holds models of others too
-                bundle = read_bundle(self._folder(version))
+                number = str(version.version)
+                try:
+                    bundle = read_bundle(self._folder(version))
+                except (BundleError, ModelNotFoundError) as error:
+                    _log.warning("models:/%s/%s is left out: %s", name, number, error)
+                    continue
                 rows.append(
                     ModelEntry(
                         name=name,
-                        version=int(version.version),
-                        aliases=tuple(
-                            sorted(alias for alias, to in aliases.items() if to == version.version)
-                        ),
+                        version=int(number),
+                        aliases=tuple(sorted(each for each, to in aliases.items() if to == number)),
                         symbols=bundle.symbols,
                         timeframe=bundle.timeframe,
                         created_at=bundle.created_at,
@@ -277,7 +284,10 @@ class Registry:
         )
 
     def _aliases(self, name: str) -> dict[str, str]:
-        aliases = self.client.get_registered_model(name).aliases
+        try:
+            aliases = self.client.get_registered_model(name).aliases
+        except (MlflowException, SQLAlchemyError) as error:
+            raise storage_error(self.home, error) from error
         return {str(alias): str(version) for alias, version in aliases.items()}
 
     def _folder(self, version: ModelVersion) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
 from lightning_models.checkpoints import AtomicCheckpointIO, read_checkpoint
@@ -58,7 +58,7 @@ class TrainingConfig(BaseModel):
 
     epochs: PositiveInt = 50
     batch_size: PositiveInt = Field(default=32, ge=2)
-    learning_rate: PositiveFloat = 0.001
+    learning_rate: float = Field(default=0.001, gt=0, le=1)
     weight_decay: NonNegativeFloat = 0.0
     patience: int = Field(default=8, ge=0)
     gradient_clip: NonNegativeFloat = 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import tempfile
 from collections import OrderedDict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 # A hundred thousand candles take 3 MB.
 KEPT_IN_MEMORY = 16
+DIGEST_BYTES = 32
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,8 +34,9 @@ class ForecastCache:
     """Keeps forecasts in memory, and in a folder that processes share.
 
     The key holds the bundle's hash, the candles' hash and this project's version; nothing in
-    the cache ever has to be invalidated, and all of it may be deleted at any time. Where the
-    folder cannot be written, forecasts are computed again and a warning says so.
+    the cache ever has to be invalidated, and all of it may be deleted at any time. A file that
+    is damaged is computed again. Where the folder cannot be written, a warning says so and
+    each process computes for itself.
 
     Parameters
     ----------
@@ -40,7 +44,8 @@ class ForecastCache:
         Of the shared files.
     """
 
-    _memory: OrderedDict[str, ForecastArrays] = OrderedDict()
+    # All runs of this process share it, and workers forked from it start with it.
+    _memory: ClassVar[OrderedDict[str, ForecastArrays]] = OrderedDict()
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,6 +63,11 @@ class ForecastCache:
             ``int64 [T]``, open times or bar stamps in milliseconds.
         ohlcv
             ``float64 [T, 5]``.
+
+        Returns
+        -------
+        ForecastArrays
+            Of ``T`` rows.
         """
         key = _key(predictor, time, ohlcv)
         found = self._memory.get(key)
@@ -72,23 +82,24 @@ class ForecastCache:
     def _shared(
         self, key: str, predictor: Predictor, time: npt.NDArray[np.int64], ohlcv: Floats
     ) -> ForecastArrays:
-        path = self._folder / f"{key}.npy"
+        path = self._folder / f"{key}.forecasts"
+        found = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Workers that start together wait for the one that computes.
             with FileLock(f"{path}.lock"):
-                found = _read(path, len(time))
+                found = _read(path)
                 if found is None:
                     found = predictor.forecast_arrays(time, ohlcv)
                     _write(path, found)
-                return found
         except OSError as error:
             _log.warning(
-                "forecasts are not kept, each run computes them anew: %s cannot be written (%s)",
+                "forecasts are not kept, each process computes them anew: %s cannot be written "
+                "(%s)",
                 self._folder,
                 error.strerror or error,
             )
-            return predictor.forecast_arrays(time, ohlcv)
+        return predictor.forecast_arrays(time, ohlcv) if found is None else found
 
 
 def _key(predictor: Predictor, time: npt.NDArray[np.int64], ohlcv: Floats) -> str:
@@ -106,22 +117,29 @@ def _project_version() -> str:
         return "not installed"
 
 
-def _read(path: Path, count: int) -> ForecastArrays | None:
+def _read(path: Path) -> ForecastArrays | None:
     try:
-        stored = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
-    if stored.ndim != 3 or stored.shape[0] != count or stored.shape[2] != 4:
+    digest, packed = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    # A disk that lost bytes must not change a backtest.
+    if hashlib.sha256(packed).digest() != digest:
+        _log.warning("%s is damaged and is computed again", path)
         return None
+    stored = np.load(io.BytesIO(packed), allow_pickle=False)
     return ForecastArrays(stored[:, :, 0].copy(), stored[:, :, 1:].copy())
 
 
 def _write(path: Path, forecasts: ForecastArrays) -> None:
     joined = np.concatenate([forecasts.probability[:, :, None], forecasts.quantiles], axis=2)
+    buffer = io.BytesIO()
+    np.save(buffer, joined, allow_pickle=False)
+    packed = buffer.getvalue()
     handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.save(file, joined, allow_pickle=False)
+            file.write(hashlib.sha256(packed).digest() + packed)
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from lightning_models.errors import BundleError
 from lightning_models.forecast import INTERVAL, LINE_NAMES, ForecastArrays, forecast_lines
 from lightning_models.predictor import Predictor
-from lightning_models.timeframes import floor_to_open, period_ms
+from lightning_models.timeframes import period_ms
+from lstm_strategies.bar_times import opens_of
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_dates
 from lstm_strategies.forecast_cache import ForecastCache
@@ -46,10 +47,17 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
       - ``min_confidence`` (0.0): a fraction.
       - ``home`` (""): folder of the registry; ``$LSTM_HOME`` or the user's by default.
 
+    Attributes
+    ----------
+    predictor : Predictor
+        The loaded model.
+    in_bulk : bool
+        Whether all bars were forecast at once, so that the lines' arrays are complete.
+
     Raises
     ------
     ParameterError
-        If there is no model, or no such level.
+        If there is no model, no such level, or a confidence that is no fraction.
     ModelNotFoundError, BundleError, ConfigError
         If the model cannot be loaded, reads another timeframe, or has no such horizon.
     """
@@ -84,9 +92,15 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
                 f"level={self.p.level!r}: this model's bounds hold {INTERVAL:.0%} of outcomes; "
                 f"give level={INTERVAL} or leave it out"
             )
+        if not 0.0 <= self.p.min_confidence <= 1.0:
+            raise ParameterError(
+                f"min_confidence={self.p.min_confidence!r}: give a fraction from 0 to 1"
+            )
         self.predictor: Predictor = predictor_of(self.p.model, self.p.home)
         self._horizon = self.predictor.horizon_position(self.p.horizon)
         self._cache = ForecastCache(cache_folder(self.p.home))
+        self.in_bulk = False
+        self._timeframe_checked = False
         self._last_bar: tuple[float, ...] = ()
         self._last_lines: tuple[float, ...] = ()
         _check_stated_timeframe(self.data, self.predictor)
@@ -102,14 +116,14 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         """Forecast every bar at once."""
         del start
         count = min(end, len(self.data.datetime.array))
-        time = milliseconds_of_dates(np.array(self.data.datetime.array[:count]))
+        opens = self._opens(np.array(self.data.datetime.array[:count]))
         ohlcv = np.column_stack([np.array(line.array[:count]) for line in _prices(self.data)])
-        _check_actual_timeframe(time, self.predictor, self.data)
-        arrays = self._cache.forecasts(self.predictor, time, ohlcv)
+        arrays = self._cache.forecasts(self.predictor, opens, ohlcv)
         # A bar before the minimum period has no forecast in next mode either.
         values = self._lines_of(arrays, ohlcv[:, 3])
         for line, column in zip(self.lines, values, strict=True):
             line.array[:count] = type(line.array)("d", column.tobytes())
+        self.in_bulk = True
 
     def next(self) -> None:
         """Forecast the present bar; asked again for the same bar, answer the same."""
@@ -124,12 +138,19 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
 
     def _forecast(self, prices: tuple[Any, ...]) -> tuple[float, ...]:
         count = self.predictor.required_bars
-        time = milliseconds_of_dates(np.array(self.data.datetime.get(size=count)))
+        opens = self._opens(np.array(self.data.datetime.get(size=count)))
         ohlcv = np.column_stack([np.array(line.get(size=count)) for line in prices])
-        _check_actual_timeframe(time, self.predictor, self.data)
-        probability, quantiles = self.predictor.forecast_latest(time, ohlcv)
+        probability, quantiles = self.predictor.forecast_latest(opens, ohlcv)
         arrays = ForecastArrays(probability[None], quantiles[None])
         return tuple(float(column[0]) for column in self._lines_of(arrays, ohlcv[-1:, 3]))
+
+    def _opens(self, dates: Floats) -> npt.NDArray[np.int64]:
+        stamps = milliseconds_of_dates(dates)
+        opens = opens_of(self.data, stamps, self.predictor.timeframe)
+        if not self._timeframe_checked:
+            _check_actual_timeframe(opens, self.predictor, self.data)
+            self._timeframe_checked = True
+        return opens
 
     def _lines_of(self, arrays: ForecastArrays, close: Floats) -> list[Floats]:
         lines = forecast_lines(
@@ -155,17 +176,16 @@ def _check_stated_timeframe(data: Any, predictor: Predictor) -> None:
     )
 
 
-def _check_actual_timeframe(
-    time: npt.NDArray[np.int64], predictor: Predictor, data: Any
-) -> None:
-    if len(time) < 2:
+def _check_actual_timeframe(opens: npt.NDArray[np.int64], predictor: Predictor, data: Any) -> None:
+    # Bars too close together are refused where holes are bridged; too far apart, every one of
+    # them would look like a hole. Between sessions most steps may be longer than a candle.
+    if len(opens) < 2:
         return
-    opens = floor_to_open(time, predictor.timeframe)
-    step = int(np.median(np.diff(opens)))
-    if step == period_ms(predictor.timeframe):
+    step = int(np.diff(opens).min())
+    if step <= period_ms(predictor.timeframe):
         return
     raise BundleError(
-        f"{predictor.model} reads {predictor.timeframe} candles, and most bars of the feed "
-        f"{data._name!r} are {np.median(np.diff(time)) / 3_600_000:g} h apart: give it a feed of "
+        f"{predictor.model} reads {predictor.timeframe} candles, and bars of the feed "
+        f"{data._name!r} are at least {step / 3_600_000:g} h apart: give it a feed of "
         f"{predictor.timeframe}, such as CandleData(…, timeframe={predictor.timeframe!r})"
     )

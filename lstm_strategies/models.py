@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 from lightning_models import load_predictor
 from lightning_models.home import find_home
@@ -12,32 +14,38 @@ __all__ = ["cache_folder", "predictor_of"]
 
 _loaded: dict[tuple[str, str], Predictor] = {}
 
+_FIXED: Final = re.compile(r"models:/[^/@]+/\d+")
+
 
 def predictor_of(model: str, home: str = "") -> Predictor:
     """Return the predictor of a model, loading it if this process has not yet.
 
-    A version's number or a folder whose content is unchanged is loaded once; an alias is
-    looked up each time, so that a later run sees a later champion.
+    A registered version is loaded once. An alias is looked up each time, so that a later run
+    sees a later champion, and a folder is read each time; where they turn out to be a bundle
+    that is loaded already, its predictor is shared.
 
     Parameters
     ----------
     model
-        As `load_predictor` takes it.
+        As `lightning_models.load_predictor` takes it.
     home
         Empty for ``$LSTM_HOME`` or the user's data folder.
+
+    Raises
+    ------
+    ModelNotFoundError, BundleError
+        As `lightning_models.load_predictor` does.
     """
     place = find_home(home or None)
-    if "@" in model or not model.startswith("models:/"):
-        return _shared(load_predictor(model, home=place))
-    key = (model, str(place.path))
-    if key not in _loaded:
-        _loaded[key] = load_predictor(model, home=place)
-    return _loaded[key]
-
-
-def _shared(predictor: Predictor) -> Predictor:
-    # The same bundle under the same name is the same predictor: nothing in it changes.
-    return _loaded.setdefault((predictor.model, predictor.sha256), predictor)
+    fixed = _FIXED.fullmatch(model)
+    known = _loaded.get((model, str(place.path))) if fixed else None
+    if known is None:
+        fresh = load_predictor(model, home=place)
+        # The same bundle under the same name is the same predictor: nothing in it changes.
+        known = _loaded.setdefault((fresh.model, fresh.sha256), fresh)
+        if _FIXED.fullmatch(known.model):
+            _loaded[known.model, str(place.path)] = known
+    return known
 
 
 def cache_folder(home: str = "") -> Path:

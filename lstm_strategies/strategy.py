@@ -5,22 +5,77 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 import backtrader as bt
+import numpy as np
+import numpy.typing as npt
 
 from lightning_models.predictor import Predictor
+from lstm_strategies.bar_times import closes_of, is_closed
 from lstm_strategies.broker import upgrade_broker
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_date
+from lstm_strategies.feed import (
+    candle_timeframe_of,
+    milliseconds_of_date,
+    milliseconds_of_dates,
+)
 from lstm_strategies.indicator import LSTMForecast
 from lstm_strategies.models import predictor_of
 from lstm_strategies.parameters import CheckedParameters, attach
 from lstm_strategies.sizer import RiskSizer, mean_true_range
+from lstm_strategies.trades import fills_of
+from lstm_strategies.verdicts import (
+    BEFORE_UNSEEN,
+    CONFIDENT_DOWN,
+    CONFIDENT_UP,
+    DISAGREEING,
+    UNDER_THRESHOLD,
+    WITHOUT_FORECAST,
+    judge,
+)
 
 __all__ = ["LSTMStrategy"]
 
 _log = logging.getLogger(__name__)
+
+# Lots added and subtracted in binary do not cancel to the last bit.
+RESIDUE = 1e-9
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class _Traded:
+    """A feed that is traded, and where the strategy stands in it."""
+
+    data: Any
+    forecast: LSTMForecast
+    first_bar: int
+    bracket: list[Any] = field(default_factory=list)
+    # Of this strategy alone; backtrader's position is that of all strategies together.
+    held: float = 0.0
+    bar: int = 0
+    verdicts: list[str] = field(default_factory=list)
+    exit: Any = None
+
+    @property
+    def leaving(self) -> bool:
+        return self.exit is not None and self.exit.alive()
+
+    @property
+    def stance(self) -> int:
+        # +1 or -1 for what is held, or ordered and not yet filled; a volume filler may leave
+        # an order waiting for bars.
+        if self.bracket and self.bracket[0].alive():
+            return 1 if self.bracket[0].isbuy() else -1
+        return (self.held > 0) - (self.held < 0)
+
+    def add_fill(self, size: float) -> None:
+        self.held += size
+        if abs(self.held) <= RESIDUE * abs(size):
+            self.held = 0.0
 
 
 class LSTMStrategy(bt.Strategy, CheckedParameters):
@@ -32,9 +87,10 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
     one. No signal (0 or NaN) changes nothing. No position is opened before the model's
     ``unseen_from`` unless ``in_sample`` says so.
 
-    Every feed of the model's timeframe is traded; slower and faster ones are left alone. A
-    stock broker is turned into a `SimulatedBroker`, and without a sizer of the user's own
-    positions are sized by `RiskSizer`.
+    Every feed of the model's timeframe is traded as soon as it has the history a forecast
+    needs; slower and faster feeds are left alone. A replayed bar is acted on when it is
+    finished. A stock broker is turned into a `SimulatedBroker`, and without a sizer of the
+    user's own positions are sized by `RiskSizer`.
 
     Params:
       - ``model``: ``models:/name@champion``, ``models:/name/3`` or a bundle's folder.
@@ -51,17 +107,36 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
 
     Attributes
     ----------
+    predictor : Predictor
+        The loaded model; an alias is looked up once.
+    traded : list
+        The feeds of the model's timeframe.
+    forecasts : dict
+        From each of them to its `LSTMForecast`.
+    threshold : float
+        Confidence that a trade needs.
     counts : collections.Counter
-        What became of each bar: ``forecasts``, ``without_forecast``, ``before_unseen``,
-        ``under_threshold``, ``disagreeing``, ``under_edge``, ``passed``; and of each order:
-        ``orders_completed``, ``orders_margin``, ``orders_rejected``, ``orders_canceled``.
+        What became of each bar: ``without_forecast``, or ``forecasts`` and one of
+        ``before_unseen``, ``under_threshold``, ``disagreeing``, ``confident_up``,
+        ``confident_down``; of confident ones that might have opened a position: ``under_edge``,
+        ``passed``, ``short_refused``, ``unsized``; and of each order: ``orders_completed``,
+        ``orders_margin``, ``orders_rejected``, ``orders_canceled``.
 
     Raises
     ------
     ParameterError
         If a parameter is out of its range, or no feed has the model's timeframe.
     ModelNotFoundError, BundleError
-        If the model cannot be loaded.
+        If the model cannot be loaded, or the only feed has another timeframe.
+
+    Notes
+    -----
+    Strategies of one cerebro share its account, and what they hold of a feed is one position
+    to the broker, whose stops and targets end when that position does. Compare strategies in
+    a cerebro of their own each.
+
+    A subclass with a ``next()`` of its own is not called before every feed and indicator has
+    its history, as anywhere in backtrader.
     """
 
     params: Any = (
@@ -87,33 +162,66 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
         if self.p.top_share:
             self.threshold = self.predictor.bundle.thresholds.confidence_of_top(self.p.top_share)
         self.largest_confidence = 0.0
-        self._unseen_from = self.predictor.bundle.unseen_from_ms
+        bundle = self.predictor.bundle
+        self._unseen_from = None if self.p.in_sample else bundle.unseen_from_ms
         self.traded = self._feeds_to_trade()
         # An alias may move while a backtest runs; its version doesn't.
         self.forecasts = {
             data: attach(LSTMForecast, data, model=self.predictor.model, home=self.p.home)
             for data in self.traded
         }
-        self._brackets: dict[Any, list[Any]] = {data: [] for data in self.traded}
-        self._last_bar: dict[Any, tuple[float, ...]] = dict.fromkeys(self.traded, ())
+        self._feeds = {
+            data: _Traded(data, forecast, forecast._minperiod)
+            for data, forecast in self.forecasts.items()
+        }
+        for feed in self._feeds.values():
+            self._keep_bars(feed)
+        self._first_sizer = self._sizer
         upgrade_broker(self.broker)
 
     def start(self) -> None:
         """Size by risk, unless the user chose a sizer."""
-        if not self.cerebro.sizers:
+        if self._sizer is self._first_sizer:
             self.setsizer(RiskSizer(risk=self.p.risk_per_trade))
+        for feed in self._feeds.values():
+            feed.held = self.getposition(feed.data).size
+        self._warn_of_shared_feeds()
+
+    def prenext(self) -> None:
+        """Trade the feeds that have their history while another one still lacks it."""
+        # A subclass's own next() may count on every feed and indicator to be there.
+        if type(self).next is LSTMStrategy.next:
+            self.next()
 
     def next(self) -> None:
         """Act on each traded feed's forecast, once a bar."""
-        for data in self.traded:
-            bar = (float(len(data)), data.datetime[0])
+        for feed in self._feeds.values():
+            bar = len(feed.data)
             # With several feeds next() comes again while a slower one stands still.
-            if bar != self._last_bar[data]:
-                self._last_bar[data] = bar
-                self._act(data)
+            if bar == feed.bar or bar < feed.first_bar or self._is_unfinished(feed.data):
+                continue
+            feed.bar = bar
+            if feed.forecast.in_bulk:
+                if not feed.verdicts:
+                    feed.verdicts = self._judge_all(feed)
+                verdict = feed.verdicts[bar - 1]
+            else:
+                verdict = self._judge_present(feed)
+            self.counts[verdict] += 1
+            if verdict == WITHOUT_FORECAST:
+                continue
+            self.counts["forecasts"] += 1
+            if verdict == CONFIDENT_UP:
+                self._act(feed, 1)
+            elif verdict == CONFIDENT_DOWN:
+                self._act(feed, -1)
 
     def notify_order(self, order: Any) -> None:
         """Count and log what became of each order."""
+        feed = self._feeds.get(order.data)
+        if feed is not None and order.executed.size:
+            for fill in fills_of(order):
+                feed.add_fill(fill.closed + fill.opened)
         if order.status in (order.Submitted, order.Accepted, order.Partial):
             return
         fate = order.getstatusname().lower()
@@ -137,26 +245,29 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
 
     def stop_distance(self, data: Any) -> float:
         """Return the distance of a stop from the entry, quote currency; NaN if it is unknown."""
-        spread = mean_true_range(data, self.p.atr_period)
+        spread = mean_true_range(data, int(self.p.atr_period))
         return math.nan if spread is None else self.p.atr_stop * spread
 
     def why_no_trade(self) -> str:
         """Return in words why no position was opened."""
         counts = self.counts
+        bundle = self.predictor.bundle
         if not counts["forecasts"]:
+            bars = sum(len(data) for data in self.traded)
             return (
-                f"no position was opened: there was no forecast in "
-                f"{counts['without_forecast']} bars; {self.predictor.model} needs "
-                f"{self.predictor.required_bars} bars of history without a hole of more than "
-                f"{self.predictor.bundle.bridged_share:.0%} of its window"
+                f"no position was opened: there was no forecast in {bars} bars; "
+                f"{self.predictor.model} needs {self.predictor.required_bars} bars of history "
+                f"without a hole of more than {bundle.bridged_share:.0%} of its window"
             )
         reasons = [
             f"{counts[key]} {words}"
             for key, words in (
-                ("before_unseen", f"before {self.predictor.bundle.unseen_from:%Y-%m-%d %H:%M}Z, "
-                 "which the model has seen"),
-                ("under_threshold", f"under the confidence of {self.threshold:.3f}"),
-                ("disagreeing", "whose median points the other way"),
+                (
+                    BEFORE_UNSEEN,
+                    f"before {bundle.unseen_from:%Y-%m-%d %H:%M}Z, which the model has seen",
+                ),
+                (UNDER_THRESHOLD, f"under the confidence of {self.threshold:.3f}"),
+                (DISAGREEING, "whose median points the other way"),
                 ("under_edge", f"under {self.p.min_edge:g} times the cost of a round trip"),
                 ("short_refused", "down, with long_only"),
                 ("orders_margin", "refused for lack of cash"),
@@ -171,39 +282,53 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
             "lower min_confidence"
         )
 
-    def _act(self, data: Any) -> None:
-        held = self.getposition(data).size
-        direction = self._direction(data)
-        if direction is None:
-            return
-        reverses = bool(held) and direction * held < 0
-        if reverses:
-            self._cancel_bracket(data)
-            self.close(data=data)
-        if (not held or reverses) and self._may_enter(data, direction):
-            self._enter(data, direction)
+    def _judge_all(self, feed: _Traded) -> list[str]:
+        lines = feed.forecast.lines
+        dates = np.array(feed.data.datetime.array[: len(lines.signal.array)])
+        return self._judge(np.array(lines.confidence.array), np.array(lines.signal.array), dates)
 
-    def _direction(self, data: Any) -> int | None:
-        # The direction of a forecast that is confident enough and agrees with its median.
-        lines = self.forecasts[data].lines
-        confidence = lines.confidence[0]
-        if math.isnan(confidence):
-            self.counts["without_forecast"] += 1
-            return None
-        self.counts["forecasts"] += 1
-        now = milliseconds_of_date(data.datetime[0]) + 1
-        seen = now < self._unseen_from and not self.p.in_sample
-        if not seen:
-            self.largest_confidence = max(self.largest_confidence, confidence)
-        if seen:
-            self.counts["before_unseen"] += 1
-        elif confidence < self.threshold:
-            self.counts["under_threshold"] += 1
-        elif lines.signal[0] == 0:
-            self.counts["disagreeing"] += 1
-        else:
-            return int(lines.direction[0])
-        return None
+    def _judge_present(self, feed: _Traded) -> str:
+        lines = feed.forecast.lines
+        columns = (lines.confidence[0], lines.signal[0], feed.data.datetime[0])
+        (verdict,) = self._judge(*(np.array([value]) for value in columns))
+        return verdict
+
+    def _judge(self, confidence: Floats, signal: Floats, dates: Floats) -> list[str]:
+        verdicts = judge(
+            confidence,
+            signal,
+            closes_of(milliseconds_of_dates(dates), self.predictor.timeframe),
+            threshold=self.threshold,
+            unseen_from=self._unseen_from,
+        )
+        told = [verdict not in (WITHOUT_FORECAST, BEFORE_UNSEEN) for verdict in verdicts]
+        self.largest_confidence = float(
+            np.max(confidence, where=told, initial=self.largest_confidence)
+        )
+        return verdicts
+
+    def _is_unfinished(self, data: Any) -> bool:
+        return bool(data.replaying) and not is_closed(
+            milliseconds_of_date(data.datetime[0]), self.predictor.timeframe
+        )
+
+    def _act(self, feed: _Traded, direction: int) -> None:
+        stance = feed.stance
+        if direction == stance or feed.leaving:
+            return
+        if stance:
+            self._leave(feed)
+        if self._may_enter(feed.data, direction):
+            self._enter(feed, direction)
+
+    def _leave(self, feed: _Traded) -> None:
+        for order in feed.bracket:
+            if order.alive():
+                self.cancel(order)
+        feed.bracket = []
+        if feed.held:
+            leave = self.sell if feed.held > 0 else self.buy
+            feed.exit = leave(data=feed.data, size=abs(feed.held), exit_reason="reversal")
 
     def _may_enter(self, data: Any, direction: int) -> bool:
         if self.p.min_edge and self._edge(data) < self.p.min_edge:
@@ -220,21 +345,25 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
         price = data.close[0]
         comminfo = self.broker.getcommissioninfo(data)
         fee = comminfo.getcommission(1.0, price) / price
-        cost = 2.0 * (fee + self.broker.p.slip_perc)
+        # A broker of the user's own may know no slippage.
+        slippage = getattr(self.broker.p, "slip_perc", 0.0)
+        slippage += getattr(self.broker.p, "slip_fixed", 0.0) / price
+        cost = 2.0 * (fee + slippage)
         move = abs(self.forecasts[data].lines.change_pct[0]) / 100.0
         return math.inf if cost == 0 else float(move / cost)
 
-    def _enter(self, data: Any, direction: int) -> None:
+    def _enter(self, feed: _Traded, direction: int) -> None:
+        data = feed.data
         stop = self.stop_distance(data)
-        size = self.getsizing(data, isbuy=direction > 0)
-        if not (size and 0 < stop < math.inf):
+        size = self.getsizing(data, isbuy=direction > 0) if 0 < stop < math.inf else 0
+        if not size:
             self.counts["unsized"] += 1
             return
         target = stop * self.p.atr_target / self.p.atr_stop
         price = data.close[0]
         bracket = self.buy_bracket if direction > 0 else self.sell_bracket
         # Offsets let the broker set both levels from the fill instead of from this close.
-        self._brackets[data] = bracket(
+        feed.bracket = bracket(
             data=data,
             size=abs(size),
             exectype=bt.Order.Market,
@@ -244,10 +373,24 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
             limitargs={"offset": direction * target},
         )
 
-    def _cancel_bracket(self, data: Any) -> None:
-        for order in self._brackets[data]:
-            if order is not None and order.alive():
-                self.cancel(order)
+    def _warn_of_shared_feeds(self) -> None:
+        for other in self.cerebro.runningstrats:
+            if other is self:
+                return
+            if isinstance(other, LSTMStrategy):
+                _log.warning(
+                    "strategies %d and %d trade the same feeds of one account: to the broker they "
+                    "hold one position, and the stops of one end with what the other closes; run "
+                    "each in a cerebro of its own to compare them",
+                    other._id,
+                    self._id,
+                )
+
+    def _keep_bars(self, feed: _Traded) -> None:
+        # With exactbars=1 a feed keeps as many bars as its lines were asked for.
+        if self.p.atr_period + 1 > feed.first_bar:
+            for line in feed.data.lines:
+                line.updateminperiod(int(self.p.atr_period) + 1)
 
     def _feeds_to_trade(self) -> list[Any]:
         if len(self.datas) == 1:
@@ -280,3 +423,5 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
             value = getattr(self.p, name)
             if not 0 < value < math.inf:
                 raise ParameterError(f"{name}={value!r}: give a number above 0")
+        if self.p.atr_period != int(self.p.atr_period):
+            raise ParameterError(f"atr_period={self.p.atr_period!r}: give a whole number of bars")

@@ -15,7 +15,7 @@ from experiments.benchmark.forecast_latency import forecast_latency
 from experiments.benchmark.training_memory import training_memory
 from experiments.benchmark.training_step import training_step
 from experiments.cli.console import errors, print_json, results
-from experiments.config import validated
+from experiments.settings import validated
 from lightning_models.errors import ConfigError
 from lightning_models.spelling import nearest_names
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 import typer
 
 from experiments.cli.backtest import backtest_command
 from experiments.cli.benchmark import benchmark_command
-from experiments.cli.console import debugging, errors, set_up_logging
+from experiments.cli.console import errors
+from experiments.cli.logs import debugging, set_up_logging
 from experiments.cli.models import models_app
 from experiments.cli.predict import predict_command
 from experiments.cli.quickstart import quickstart_command
+from experiments.cli.secrets import redacted
 from experiments.cli.train import train_command
-from lightning_models.errors import LSTMStrategiesError
 
 __all__ = ["app", "main", "run"]
 
@@ -59,40 +62,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog_name="lstm-strategies",
             standalone_mode=False,
         )
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return WRONG_USE if isinstance(error, click.UsageError) else FAILED
     except (KeyboardInterrupt, click.Abort):
-        _say("stopped")
-        return FAILED
-    except LSTMStrategiesError as error:
-        _say(str(error))
-        return error.exit_code
+        return _ended("stopped")
+    except BrokenPipeError:
+        return _without_reader()
     except OSError as error:
-        _say(_disk_problem(error))
-        return FAILED
+        return _ended(_disk_problem(error))
     except MemoryError:
-        _say("out of memory: use fewer symbols, a coarser timeframe or a smaller network")
-        return FAILED
+        return _ended("out of memory: use fewer symbols, a coarser timeframe or a smaller network")
     except Exception as error:
-        _say(
-            f"unexpected {type(error).__name__}: {error}. This is a defect of lstm-strategies: "
-            "run the command again with --debug and report what it prints"
-        )
-        return FAILED
+        return _error(error)
     return int(answer) if isinstance(answer, int) else 0
 
 
 def run() -> None:
     """End the process with the exit code of `main`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character shows a question mark in its place.
+        with suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.exit(main())
 
 
-def _say(message: str) -> None:
+def _error(error: Exception) -> int:
+    from lightning_models.errors import LSTMStrategiesError  # its package takes a second
+
+    if isinstance(error, LSTMStrategiesError):
+        return _ended(str(error), error.exit_code)
+    return _ended(
+        f"unexpected {type(error).__name__}: {error}. This is a defect of lstm-strategies: "
+        "run the command again with --debug and report what it prints"
+    )
+
+
+def _ended(message: str, code: int = FAILED) -> int:
     if debugging():
-        traceback.print_exc()
+        sys.stderr.write(redacted(traceback.format_exc()))
     errors.print("error:", style="bold red", end=" ")
-    errors.print(message, markup=False, highlight=False, soft_wrap=True)
+    errors.print(redacted(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
+    return code
+
+
+def _without_reader() -> int:
+    # Whoever read standard output has left; the interpreter must not try to write to it again.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _disk_problem(error: OSError) -> str:

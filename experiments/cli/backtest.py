@@ -16,7 +16,9 @@ from experiments.cli.console import (
     errors,
     print_json,
     results,
+    say,
 )
+from experiments.cli.logs import quiet_mlflow
 
 if TYPE_CHECKING:
     from experiments.result import BacktestResult
@@ -51,17 +53,18 @@ def backtest_command(
     settings: SetOption = None,
 ) -> None:
     """Trade a model's forecasts on candles it has not seen, beside buy-and-hold."""
-    from experiments.cli.sources import read_sources
-    from lightning_models.loading import load_predictor
-
     with errors.status("loading the model"):
         from experiments.backtesting import backtest
-        from experiments.config import BacktestConfig, validated
+        from experiments.cli.sources import read_sources
+        from experiments.config import BacktestConfig
+        from experiments.moment import moment_of
+        from experiments.settings import validated
+        from lightning_models.loading import load_predictor
 
         given: dict[str, Any] = {
             "model": model,
-            "start": start,
-            "end": end,
+            "start": None if start is None else moment_of(start, option="--from"),
+            "end": None if end is None else moment_of(end, option="--to"),
             "in_sample": in_sample,
             "cash": cash,
             "min_confidence": min_confidence,
@@ -72,14 +75,15 @@ def backtest_command(
             settings or (),
             origin="backtest",
         )
-        predictor = load_predictor(config.model, home=home)
+        with quiet_mlflow():
+            predictor = load_predictor(config.model, home=home)
     sources = read_sources(data, timeframe=predictor.timeframe, market=predictor.bundle.market)
     found = []
     for candles in sources:
         folder = report
         if report is not None and len(sources) > 1:
             folder = report / candles.symbol.replace("/", "_")
-        with errors.status(f"trading {candles.symbol}"):
+        with errors.status(f"trading {candles.symbol}"), quiet_mlflow():
             result = backtest(config, candles, home=home, report=folder)
         found.append(result)
         if not as_json:
@@ -95,18 +99,12 @@ def show_backtest(result: BacktestResult, folder: Path | None) -> None:
 
     results.print(backtest_table(result))
     if result.slice != "out_of_sample":
-        results.print(
+        say(
             f"In sample: the model has seen the candles before {result.unseen_from}.",
             style="yellow",
-            highlight=False,
         )
-    results.print(result.verdict, markup=False, highlight=False)
-    for note in result.notes:
-        results.print(f"note: {note}", markup=False, highlight=False)
+    say(result.verdict)
+    for sentence in result.notes:
+        say(f"note: {sentence}")
     if folder is not None:
-        results.print(
-            f"report: {(folder / 'report.html').absolute()}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"report: {(folder / 'report.html').absolute()}", copied=True)

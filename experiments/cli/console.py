@@ -1,9 +1,8 @@
-"""What the commands share of the terminal: two consoles, options, logging."""
+"""What the commands share of the terminal: two consoles, options, progress."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
+
+from experiments.cli.logs import set_debug
+from experiments.cli.secrets import redacted
 
 __all__ = [
     "DataOption",
@@ -19,11 +20,11 @@ __all__ = [
     "HomeOption",
     "JsonOption",
     "SetOption",
-    "debugging",
     "errors",
+    "note",
     "print_json",
     "results",
-    "set_up_logging",
+    "say",
     "show_progress",
 ]
 
@@ -33,15 +34,9 @@ results = Console()
 errors = Console(stderr=True)
 """Standard error: progress, notes, warnings, errors."""
 
-_state = {"debug": False}
-
 
 def _remember_debug(value: bool) -> bool:
-    _state["debug"] = value
-    if value:
-        logging.getLogger().setLevel(logging.INFO)
-        for name in ("lightning_models", "lstm_strategies", "experiments"):
-            logging.getLogger(name).setLevel(logging.DEBUG)
+    set_debug(value)
     return value
 
 
@@ -75,28 +70,39 @@ DataOption = Annotated[
 ]
 
 
-def debugging() -> bool:
-    """Return whether ``--debug`` was given."""
-    return _state["debug"]
-
-
 def show_progress() -> bool:
     """Return whether anybody watches: progress bars are for terminals."""
     return sys.stderr.isatty() or os.environ.get("LSTM_PROGRESS") == "1"
 
 
+def say(sentence: str, *, copied: bool = False, style: str | None = None) -> None:
+    """Print a sentence on standard output as plain text, without passwords.
+
+    Parameters
+    ----------
+    sentence
+        Its brackets are text, never markup.
+    copied
+        Whether it holds a path or a command, which must stay in one piece; other sentences are
+        wrapped at the width of a terminal.
+    style
+        Such as ``yellow``.
+    """
+    _print(results, sentence, copied, style)
+
+
+def note(sentence: str, *, copied: bool = False) -> None:
+    """Print a sentence on standard error as plain text, without passwords."""
+    _print(errors, sentence, copied, None)
+
+
+def _print(console: Console, sentence: str, copied: bool, style: str | None) -> None:
+    whole = copied or not console.is_terminal
+    console.print(
+        redacted(sentence), style=style, markup=False, highlight=False, soft_wrap=whole, emoji=False
+    )
+
+
 def print_json(content: Any) -> None:
     """Print one JSON document on standard output, with nothing around it."""
-    sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def set_up_logging() -> None:
-    """Send warnings to standard error, ours in full, those of libraries from errors up."""
-    handler = RichHandler(console=errors, show_time=False, show_path=False, markup=False)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
-    for name in ("lightning_models", "lstm_strategies", "experiments"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Registering prints what the command is about to say itself.
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    sys.stdout.write(json.dumps(content, allow_nan=False) + "\n")

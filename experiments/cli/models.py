@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +13,15 @@ from experiments.cli.console import (
     JsonOption,
     SetOption,
     errors,
+    note,
     print_json,
     results,
+    say,
 )
+
+if TYPE_CHECKING:
+    from lightning_models.home import Home
+    from lightning_models.registry import ModelEntry
 
 __all__ = ["models_app"]
 
@@ -32,35 +39,35 @@ def list_models(
     settings: SetOption = None,
 ) -> None:
     """List every version of every registered model."""
-    if context.invoked_subcommand is not None:
-        return
     from experiments.cli.settings import no_settings
 
     no_settings("models", settings)
+    if context.invoked_subcommand is not None:
+        context.obj = home
+        return
     from dataclasses import asdict
 
     from experiments.cli.tables import models_table
     from lightning_models.candles.timestamps import iso_utc_of
     from lightning_models.home import find_home
-    from lightning_models.registry import Registry
 
     place = find_home(home)
-    entries = Registry(place).entries()
+    entries = _entries(place)
     if as_json:
         print_json([{**asdict(one), "created_at": iso_utc_of(one.created_at)} for one in entries])
     elif entries:
         results.print(models_table(entries))
     else:
-        errors.print(
+        note(
             f"no models in {place.tracking_uri} yet. Train one: lstm-strategies train --preset "
             "price-predictor --data FILE --name NAME",
-            markup=False,
-            highlight=False,
+            copied=True,
         )
 
 
 @models_app.command("promote")
 def promote_model(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Of the model.")],
     version: Annotated[int, typer.Argument(help="To make the champion.")],
     home: HomeOption = None,
@@ -71,8 +78,19 @@ def promote_model(
     from experiments.cli.settings import no_settings
 
     no_settings("models promote", settings)
-    from lightning_models.home import find_home
-    from lightning_models.registry import Registry
+    with errors.status("loading MLflow"):
+        from lightning_models.home import find_home
+        from lightning_models.registry import Registry
 
-    Registry(find_home(home)).promote(name, version)
-    results.print(f"models:/{name}@champion is version {version}", markup=False, highlight=False)
+    above: Path | None = context.obj
+    Registry(find_home(home or above)).promote(name, version)
+    say(f"models:/{name}@champion is version {version}")
+
+
+def _entries(home: Home) -> list[ModelEntry]:
+    database = home.tracking_uri.removeprefix("sqlite:///")
+    if database != home.tracking_uri and not Path(database).exists():
+        return []  # found without MLflow, which would take a minute to make an empty database
+    with errors.status("loading MLflow"):
+        from lightning_models.registry import Registry
+    return Registry(home).entries()

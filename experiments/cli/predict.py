@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +14,13 @@ from experiments.cli.console import (
     JsonOption,
     SetOption,
     errors,
+    note,
     print_json,
     results,
 )
-from lightning_models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning_models.candles import Candles
 
 __all__ = ["predict_command"]
 
@@ -40,46 +43,61 @@ def predict_command(
     from pydantic import BaseModel, ConfigDict
 
     from experiments.cli.sources import read_sources
-    from experiments.cli.tables import forecast_table
-    from lightning_models.loading import load_predictor
+    from experiments.moment import moment_of
+    from experiments.settings import validated
 
     class PredictConfig(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
 
         horizon: str = ""
 
-    moment = None if at is None else _milliseconds(at)
+    config = validated(PredictConfig, {}, settings or (), origin="predict")
+    asked = None if at is None else moment_of(at, option="--at")
     with errors.status("loading the model"):
-        from experiments.config import validated
+        from lightning_models.loading import load_predictor
 
-        config = validated(PredictConfig, {}, settings or (), origin="predict")
         predictor = load_predictor(model, home=home)
     bundle = predictor.bundle
     forecasts = []
     for candles in read_sources(data, timeframe=predictor.timeframe, market=bundle.market):
-        known = candles
-        if moment is not None:
-            known = candles.between(None, moment - candles.period_ms + 1)
         if candles.symbol not in bundle.symbols:
-            errors.print(
+            note(
                 f"note: {candles.symbol} is not among the symbols the model was trained on "
-                f"({', '.join(bundle.symbols)})",
-                markup=False,
-                highlight=False,
+                f"({', '.join(bundle.symbols)})"
             )
-        forecasts.append(predictor.predict_latest(known, horizon=config.horizon))
+        forecasts.append(predictor.predict_latest(_closed(candles, asked), horizon=config.horizon))
     if as_json:
         print_json([one.model_dump(mode="json") for one in forecasts])
     else:
+        from experiments.cli.tables import forecast_table
+
         results.print(forecast_table(forecasts))
 
 
-def _milliseconds(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"unreadable --at {text!r}: write a UTC time such as 2022-06-30T18:00:00Z"
-        ) from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return round(moment.timestamp() * 1000)
+def _closed(candles: Candles, asked: datetime | None) -> Candles:
+    # A forecast from a candle that is still forming would change until it closes.
+    from lightning_models.candles import iso_utc
+    from lightning_models.candles.timestamps import iso_utc_of, milliseconds_of
+    from lightning_models.errors import TooFewCandlesError
+
+    moment = datetime.now(UTC) if asked is None else asked
+    known = candles.between(None, milliseconds_of(moment) - candles.period_ms + 1)
+    end = iso_utc(int(candles.time[-1]) + candles.period_ms)
+    if not len(known):
+        raise TooFewCandlesError(
+            f"no candle of {candles.symbol} has closed at {iso_utc_of(moment)}: the first one "
+            f"closes at {iso_utc(int(candles.time[0]) + candles.period_ms)}. "
+            + ("Give finished candles" if asked is None else "Give a later --at")
+        )
+    if asked is None and len(known) < len(candles):
+        note(
+            f"note: {len(candles) - len(known)} of the candles of {candles.symbol} have not closed "
+            f"yet (the last one will at {end}) and are left out; --at {end} would take them"
+        )
+    late = milliseconds_of(moment) - int(candles.time[-1]) - 2 * candles.period_ms
+    if asked is not None and late >= 0:
+        note(
+            f"note: the candles of {candles.symbol} end at {end}, before --at "
+            f"{iso_utc_of(moment)}: the forecast is of that candle"
+        )
+    return known

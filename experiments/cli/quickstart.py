@@ -12,8 +12,10 @@ from experiments.cli.console import (
     SetOption,
     errors,
     results,
+    say,
     show_progress,
 )
+from experiments.cli.logs import quiet_mlflow
 
 __all__ = ["quickstart_command"]
 
@@ -33,6 +35,7 @@ def quickstart_command(
     from experiments.cli.backtest import show_backtest
     from experiments.cli.tables import scores_table
     from lightning_models.candles import simulate_market
+    from lightning_models.errors import TrainingInterrupted
     from lightning_models.home import find_home
 
     place = find_home(home).create()
@@ -44,28 +47,33 @@ def quickstart_command(
         from experiments.train import train
 
         config = load_train_config("quickstart", [*(settings or ()), f"training.seed={seed}"])
-    results.print(
+    say(
         f"A simulated market of {CANDLES:,} hourly candles, with a planted signal: its driver "
-        f"has a correlation of {SIGNAL} with the next return.",
-        highlight=False,
+        f"has a correlation of {SIGNAL} with the next return."
     )
-    model = train(config, candles, name=NAME, home=place, progress=show_progress())
+    try:
+        with quiet_mlflow():
+            model = train(config, candles, name=NAME, home=place, progress=show_progress())
+    except TrainingInterrupted as error:
+        raise TrainingInterrupted("stopped; the quickstart begins anew when it is run again") from (
+            error
+        )
     results.print(scores_table(model.metrics))
-    results.print(model.verdict, markup=False, highlight=False)
+    say(model.verdict)
     report = place.reports / NAME
-    with errors.status("trading its forecasts"):
+    with errors.status("trading its forecasts"), quiet_mlflow():
         result = backtest(
             BacktestConfig(model=model.uri, min_confidence=0.55, seed=seed),
             candles,
             home=place,
             report=report,
         )
-    show_backtest(result, report)
-    results.print()
-    for line in (
-        "The signal was planted, and no real market gives one of this size away.",
+    show_backtest(result, None)
+    say("")
+    say("The signal was planted, and no real market gives one of this size away.")
+    say(
         f"model:  models:/{NAME}@{model.alias} (version {model.version}) in {place.path}",
-        f"report: {report / 'report.html'}",
-        f"MLflow: {place.ui_command}",
-    ):
-        results.print(line, markup=False, highlight=False, soft_wrap=True)
+        copied=True,
+    )
+    say(f"report: {report / 'report.html'}", copied=True)
+    say(f"MLflow: {place.ui_command}", copied=True)

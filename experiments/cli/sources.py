@@ -29,13 +29,16 @@ def expand_specs(specs: Sequence[str]) -> list[tuple[str, Path]]:
     """
     found: list[tuple[str, Path]] = []
     for spec in specs:
+        if not spec.strip():
+            raise ConfigError("--data is empty: give a file, a 'quoted glob', or SYMBOL=file")
+        files = _files(spec)
         symbol, separator, rest = spec.partition("=")
-        if separator and not Path(spec).exists():
-            if not symbol or not rest:
-                raise ConfigError(f"unreadable --data {spec!r}: write it as BTC/USDT=btc.parquet")
-            found.append((symbol, Path(rest).expanduser()))
-            continue
-        found += [(symbol_of_path(path), path) for path in _files(spec)]
+        if files or not separator:
+            found += [(symbol_of_path(path), path) for path in files or [_missing(spec)]]
+        elif not symbol.strip() or not rest.strip():
+            raise ConfigError(f"unreadable --data {spec!r}: write it as BTC/USDT=btc.parquet")
+        else:
+            found.append((symbol.strip(), _one_file(rest, spec)))
     symbols = [symbol for symbol, _ in found]
     for symbol, path in found:
         if symbols.count(symbol) > 1:
@@ -74,10 +77,29 @@ def read_sources(
 
 
 def _files(spec: str) -> list[Path]:
+    # A name that exists is a file, whatever brackets or signs are in it.
     path = Path(spec).expanduser()
-    if path.exists() or not glob.has_magic(spec):
+    if path.exists():
         return [path]
-    matched = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207 - of any root
-    if not matched:
-        raise ConfigError(f"--data {spec!r} matches no file in {Path.cwd()}")
-    return matched
+    matched = glob.glob(str(path), recursive=True)  # noqa: PTH207 - of any root
+    return sorted(Path(match) for match in matched if Path(match).is_file())
+
+
+def _missing(spec: str) -> Path:
+    # A plain name goes on to the reader, whose message says what it can read.
+    if glob.has_magic(spec):
+        raise ConfigError(
+            f"--data {spec!r} matches no file in {Path.cwd()}: check the folder, and quote the "
+            "pattern so that it arrives here as you wrote it"
+        )
+    return Path(spec).expanduser()
+
+
+def _one_file(rest: str, spec: str) -> Path:
+    files = _files(rest)
+    if len(files) > 1:
+        raise ConfigError(
+            f"--data {spec!r} gives one symbol to {len(files)} files: name one of them, or leave "
+            "the symbol out, and each is called by its file's name"
+        )
+    return files[0] if files else _missing(rest)

@@ -12,9 +12,12 @@ from experiments.cli.console import (
     HomeOption,
     SetOption,
     errors,
+    note,
     results,
+    say,
     show_progress,
 )
+from experiments.cli.logs import quiet_mlflow
 
 __all__ = ["train_command"]
 
@@ -56,11 +59,10 @@ def train_command(
         candles = read_sources(data, timeframe=timeframe, market=market)
     total = sum(len(one) for one in candles)
     incomplete = sum(int(one.incomplete.sum()) for one in candles)
-    errors.print(
+    note(
         f"{total:,} {candles[0].timeframe} candles of {len(candles)} "
         f"symbol{'s' if len(candles) > 1 else ''}"
-        + (f", {incomplete} of them lacking some of their finer candles" if incomplete else ""),
-        highlight=False,
+        + (f", {incomplete} of them lacking some of their finer candles" if incomplete else "")
     )
     with errors.status("loading torch, Lightning and MLflow"):
         from experiments.presets import load_train_config
@@ -68,25 +70,22 @@ def train_command(
         from lightning_models.home import find_home
     config = load_train_config(preset, settings or ())
     place = find_home(home)
-    model = train(
-        config,
-        candles,
-        name=name,
-        home=place,
-        resume=resume,
-        promote=promote,
-        refit=refit,
-        progress=show_progress(),
-    )
+    with quiet_mlflow():
+        model = train(
+            config,
+            candles,
+            name=name,
+            home=place,
+            resume=resume,
+            promote=promote,
+            refit=refit,
+            progress=show_progress(),
+        )
     if model.metrics:
         results.print(scores_table(model.metrics))
-    results.print(f"{model.verdict}", highlight=False, markup=False)
-    results.print(
+    say(model.verdict)
+    say(
         f"registered as models:/{name}@{model.alias} (version {model.version}), run {model.run_id}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        copied=True,
     )
-    results.print(
-        f"runs and figures: {place.ui_command}", highlight=False, markup=False, soft_wrap=True
-    )
+    say(f"runs and figures: {place.ui_command}", copied=True)

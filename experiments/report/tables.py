@@ -74,7 +74,7 @@ def metric_rows(result: BacktestResult) -> list[Row]:
         Row("Average win / loss", f"{_number(result.avg_win)} / {_number(result.avg_loss)}"),
         Row("Bars in the market", _percent(100.0 * result.exposure), against="100.0%"),
         Row("Fees paid", _number(result.fees_paid)),
-        Row("Turnover, times the cash", _number(result.turnover)),
+        Row("Turnover, times the equity", _number(result.turnover)),
         Row("Rating", result.performance_rating),
     ]
 

@@ -144,9 +144,10 @@ def cut_slices(config: SliceConfig, start: int, end: int, embargo_ms: int) -> Sl
         first, last = slices.bounds(name)
         if getattr(config, name) > 0 and last - first < embargo_ms:
             length = slices.edges[position + 1] - slices.edges[position]
+            needed = embargo_ms * (2 if position else 1)
             raise TooFewCandlesError(
                 f"the {name} slice would be empty: {getattr(config, name):.0%} of the time span "
-                f"is {length / HOUR_MS:.4g} h, and its labels reach {embargo_ms / HOUR_MS:.4g} h; "
-                "give more candles or a shorter horizon"
+                f"is {length / HOUR_MS:.4g} h, and labels that reach {embargo_ms / HOUR_MS:.4g} h "
+                f"need {needed / HOUR_MS:.4g} h; give more candles or a shorter horizon"
             )
     return slices

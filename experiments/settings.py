@@ -1,0 +1,193 @@
+"""Settings from a file and from ``--set``, validated, with every problem named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic import ValidationError as PydanticError
+
+from lightning_models.errors import ConfigError
+from lightning_models.spelling import nearest_names
+
+__all__ = ["flatten", "parse_settings", "validated"]
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Return ``--set a.b=value`` options as a nested dictionary; values are YAML.
+
+    Raises
+    ------
+    ConfigError
+        If an option has no ``=`` or an empty part, or sets both a branch and a leaf of it.
+
+    Examples
+    --------
+    >>> parse_settings(["training.epochs=3", "data.horizons=[1, 1d]"])
+    {'training': {'epochs': 3}, 'data': {'horizons': [1, '1d']}}
+    """
+    nested: dict[str, Any] = {}
+    leaves: set[tuple[str, ...]] = set()
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        parts = tuple(part.strip() for part in path.split("."))
+        if not separator or not all(parts):
+            raise ConfigError(f"unreadable --set {setting!r}: write it as training.epochs=3")
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:
+            problem = " ".join(str(error).split())
+            raise ConfigError(f"--set {path}: {text!r} is no YAML value: {problem}") from error
+        _check_branches(parts, leaves)
+        leaves.add(parts)
+        place = nested
+        for branch in parts[:-1]:
+            place = place.setdefault(branch, {})
+        place[parts[-1]] = value
+    return nested
+
+
+def validated(
+    kind: type[Config], content: Mapping[str, Any], settings: Iterable[str] = (), *, origin: str
+) -> Config:
+    """Build a configuration from a file's content with options laid over it.
+
+    Parameters
+    ----------
+    kind
+        The configuration's class.
+    content
+        Of a YAML file, nested.
+    settings
+        ``a.b=value`` options.
+    origin
+        Where the content comes from, for messages.
+
+    Raises
+    ------
+    ConfigError
+        Naming every problem with its dotted path, and the nearest names of a misspelt key.
+    """
+    merged = _merge(content, parse_settings(settings))
+    try:
+        return kind.model_validate(merged)
+    except PydanticError as error:
+        problems = "; ".join(_problems(kind, error.errors()))
+        raise ConfigError(f"{origin}: {problems}") from error
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested dictionary as dotted names, as MLflow's parameters are.
+
+    Examples
+    --------
+    >>> flatten({"training": {"epochs": 3}, "preset": "quickstart"})
+    {'training.epochs': 3, 'preset': 'quickstart'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _check_branches(parts: tuple[str, ...], leaves: set[tuple[str, ...]]) -> None:
+    for leaf in leaves:
+        shorter, longer = sorted((leaf, parts), key=len)
+        if shorter != longer and longer[: len(shorter)] == shorter:
+            raise ConfigError(
+                f"--set gives both {'.'.join(shorter)} and {'.'.join(longer)}: leave out one"
+            )
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        held = merged.get(key)
+        both = isinstance(held, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(dict(held or {}), value) if both else value
+    return merged
+
+
+def _problems(kind: type[BaseModel], errors: Iterable[Any]) -> Iterator[str]:
+    # Each member of a plain union complains of the same value: one sentence says it all.
+    messages: dict[str, list[str]] = {}
+    errors = list(errors)
+    for error in errors:
+        if error["type"] == "too_short" and any(_lies_in(error, other) for other in errors):
+            continue  # entries that were refused were given all the same
+        walked = _fields_along(kind, error["loc"])
+        path = ".".join(str(part) for _, part in walked)
+        owner, name = walked[-1] if walked else (None, "")
+        sort, context = error["type"], error.get("ctx", {})
+        message = error["msg"].removeprefix("Value error, ")
+        if sort == "extra_forbidden":
+            known = [] if owner is None else owner.model_fields
+            yield f"unknown key {path!r}: {nearest_names(str(name), known)}"
+        elif sort == "missing":
+            yield f"{path} is missing"
+        elif sort == "union_tag_not_found":
+            yield f"{path}.kind is missing"
+        elif sort == "union_tag_invalid":
+            known = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
+            yield f"{path}.kind: no {context['tag']!r}: {nearest_names(context['tag'], known)}"
+        elif not path:
+            yield message
+        else:
+            scalar = not isinstance(error["input"], Mapping | list | tuple)
+            said = f"{path}={error['input']!r}" if scalar else path
+            messages.setdefault(said, []).append(message)
+    for place, reasons in messages.items():
+        yield f"{place}: {', or '.join(reasons)}"
+
+
+def _lies_in(outer: Any, inner: Any) -> bool:
+    depth = len(outer["loc"])
+    return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"]
+
+
+def _fields_along(
+    kind: type[BaseModel], location: Iterable[int | str]
+) -> list[tuple[type[BaseModel] | None, int | str]]:
+    # Each part of a path with the class whose field it is. What pydantic adds to a path
+    # within a union, a tag or the name of a type, stands in no file and is left out.
+    walked: list[tuple[type[BaseModel] | None, int | str]] = []
+    at: Any = kind
+    for part in location:
+        members = _members(at)
+        if len(members) > 1:
+            at = next((one for one in members if part in _tags_of(one)), None)
+            continue
+        at = members[0]
+        if isinstance(at, type) and issubclass(at, BaseModel):
+            walked.append((at, part))
+            field = at.model_fields.get(str(part))
+            at = None if field is None else field.annotation
+        else:
+            walked.append((None, part))
+            within = [one for one in get_args(at) if one is not Ellipsis]
+            at = within[-1] if within else None
+    return walked
+
+
+def _members(annotation: Any) -> list[Any]:
+    # Of a union, without None; of anything else, itself.
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [one for one in get_args(annotation) if one is not type(None)]
+    return [annotation]
+
+
+def _tags_of(member: Any) -> tuple[Any, ...]:
+    if isinstance(member, type) and issubclass(member, BaseModel):
+        field = member.model_fields.get("kind")
+        return () if field is None else get_args(field.annotation)
+    return ()

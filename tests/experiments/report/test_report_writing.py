@@ -1,0 +1,126 @@
+"""A report is written wholly or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import signal
+from contextlib import contextmanager
+
+import pandas as pd
+import pytest
+
+from experiments.report import write_report
+from experiments.result import BacktestResult, TradeRecord
+from lightning_models.errors import ConfigError, StorageError
+
+
+@contextmanager
+def disk_that_fills_up_at(size: int):
+    """Let every file of this process end at a size, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_report_holds_page_result_and_trades(made, tmp_path):
+    files = write_report(made.result, **made.arguments, folder=tmp_path / "new" / "report")
+    assert sorted(path.name for path in files.html.parent.iterdir()) == [
+        "report.html",
+        "result.json",
+        "trades.csv",
+    ]
+    assert BacktestResult.model_validate_json(files.result.read_text()) == made.result
+    with files.trades.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == list(TradeRecord.model_fields)
+    assert len(rows) == 12
+    assert float(rows[3]["pnl"]) == made.result.trades[3].pnl
+    assert rows[2]["exit_reason"] == ""
+
+
+def test_trades_csv_of_no_trades_has_a_heading_alone(make, tmp_path):
+    none = make(trades=0)
+    files = write_report(none.result, **none.arguments, folder=tmp_path)
+    assert files.trades.read_text() == ",".join(TradeRecord.model_fields) + "\n"
+
+
+def test_files_can_be_read_by_others(made, tmp_path):
+    files = write_report(made.result, **made.arguments, folder=tmp_path)
+    mask = os.umask(0)
+    os.umask(mask)
+    assert files.html.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_full_disk_leaves_the_earlier_report_and_nothing_half_written(made, tmp_path):
+    files = write_report(made.result, **made.arguments, folder=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other = made.with_result(verdict="Another verdict.")
+    with disk_that_fills_up_at(100_000), pytest.raises(StorageError, match=r"report\.html"):
+        write_report(other.result, **other.arguments, folder=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    # A plain write on the same disk would have left half a page in the report's place.
+    with disk_that_fills_up_at(100_000), pytest.raises(OSError, match="large"):
+        files.html.write_bytes(before[files.html])
+    assert 0 < files.html.stat().st_size < len(before[files.html])
+
+
+def test_disk_that_fills_up_at_the_second_file_changes_none(made, tmp_path):
+    write_report(made.result, **made.arguments, folder=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    # The page fits, the result with a configuration of its size does not.
+    page = max(len(content) for content in before.values())
+    other = made.with_result(
+        verdict="Another.", configuration={"note": "x"}, model="m" * 10, notes=()
+    )
+    bulky = other.with_result(strategy_name="S", bundle_sha256="b" * 2 * page)
+    with disk_that_fills_up_at(page + 1000), pytest.raises(StorageError):
+        write_report(bulky.result, **bulky.arguments, folder=tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_folder_that_is_a_file_is_named(made, tmp_path):
+    place = tmp_path / "taken"
+    place.write_text("mine")
+    with pytest.raises(StorageError, match="taken"):
+        write_report(made.result, **made.arguments, folder=place)
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder_is_named(made, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match=str(tmp_path)):
+        write_report(made.result, **made.arguments, folder=tmp_path)
+
+
+def test_missing_forecast_column_is_named_with_its_neighbour(made, tmp_path):
+    frame = made.forecasts.rename(columns={"confidence": "confidense"})
+    with pytest.raises(ConfigError, match="'confidence'.*did you mean 'confidense'"):
+        write_report(
+            made.result, candles=made.candles, forecasts=frame, outcomes=None, folder=tmp_path
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_forecasts_of_other_candles_are_refused(made, tmp_path):
+    with pytest.raises(ConfigError, match="399 rows for 400 candles"):
+        write_report(
+            made.result,
+            candles=made.candles,
+            forecasts=pd.DataFrame(made.forecasts.iloc[1:]),
+            outcomes=None,
+            folder=tmp_path,
+        )
+
+
+def test_result_file_is_strict_json(made, tmp_path):
+    files = write_report(made.result, **made.arguments, folder=tmp_path)
+    json.loads(files.result.read_text(), parse_constant=lambda word: pytest.fail(word))

@@ -1,0 +1,247 @@
+"""Training: the same from the same seed, and the same again after whatever stopped it."""
+
+from __future__ import annotations
+
+import importlib.util
+import resource
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from lightning_models.errors import StorageError, TrainingError, TrainingInterrupted
+from lightning_models.training import TrainingConfig
+
+SETUP = Path(__file__).with_name("training_setup.py")
+_spec = importlib.util.spec_from_file_location("training_setup", SETUP)
+setup = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(setup)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return setup.make_data()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    return setup.run(tmp_path_factory.mktemp("whole"), data)
+
+
+def same(first, second):
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def assert_same_fit(first, second):
+    assert first.history == second.history
+    assert first.best_epoch == second.best_epoch
+    assert same(first.network, second.network)
+
+
+def test_a_seed_gives_the_same_weights(data, uninterrupted, tmp_path):
+    assert_same_fit(setup.run(tmp_path / "again", data), uninterrupted)
+
+
+def test_another_seed_gives_others(data, uninterrupted, tmp_path):
+    assert not same(setup.run(tmp_path, data, seed=1).network, uninterrupted.network)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_resumed_run_equals_one_that_never_stopped(data, uninterrupted, tmp_path, epochs):
+    setup.run(tmp_path, data, epochs=epochs)
+    torch.manual_seed(99)
+    resumed = setup.run(tmp_path, data, resume=True)
+    assert_same_fit(resumed, uninterrupted)
+
+
+def test_without_its_random_state_a_resumed_run_differs(data, uninterrupted, tmp_path):
+    setup.run(tmp_path, data, epochs=2)
+    last = tmp_path / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    torch.manual_seed(99)
+    checkpoint["random_state"] = torch.get_rng_state()
+    torch.save(checkpoint, last)
+    assert not same(setup.run(tmp_path, data, resume=True).network, uninterrupted.network)
+
+
+def test_after_kill_9_in_mid_epoch_a_resumed_run_equals_one_that_never_stopped(
+    data, uninterrupted, tmp_path
+):
+    in_the_third_epoch = 2 * len(data.train_dataloader()) + 5
+    killed = subprocess.run(
+        [sys.executable, SETUP, tmp_path, str(in_the_third_epoch), str(int(signal.SIGKILL))],
+        cwd=Path(__file__).parents[2],
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    held = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert held["epoch"] == 1
+    assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+
+
+def test_the_last_checkpoint_knows_the_best_one(data, tmp_path):
+    result = setup.run(tmp_path, data, epochs=3)
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    (score,) = [
+        float(state["best_model_score"])
+        for key, state in checkpoint["callbacks"].items()
+        if "'monitor': 'val/loss'" in key
+    ]
+    assert score == pytest.approx(min(row["val/loss"] for row in result.history))
+
+
+def test_the_best_epochs_weights_are_kept_when_later_ones_are_worse(data, tmp_path):
+    result = setup.run(tmp_path / "long", data, epochs=12, learning_rate=0.2)
+    assert result.best_epoch < 12
+    shorter = setup.run(tmp_path / "short", data, epochs=result.best_epoch, learning_rate=0.2)
+    assert same(result.network, shorter.network)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_keeps_its_checkpoints_and_says_how_to_go_on(
+    data, uninterrupted, tmp_path, stop
+):
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    calls = 2 * len(data.train_dataloader()) + 5
+    with pytest.raises(TrainingInterrupted) as caught:
+        setup.run(
+            tmp_path,
+            data,
+            network=lambda: setup.killed_network(calls, stop),
+            resume_hint="To go on: again.",
+        )
+    assert "stopped after 2 epochs" in str(caught.value)
+    assert str(caught.value).endswith(f"checkpoint are in {tmp_path}. To go on: again.")
+    assert {each: signal.getsignal(each) for each in handlers} == handlers
+    assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+
+
+def test_a_run_stopped_in_its_first_epoch_has_nothing_to_keep(data, tmp_path):
+    with pytest.raises(TrainingInterrupted, match="before its first epoch ended"):
+        setup.run(tmp_path, data, network=lambda: setup.killed_network(3, signal.SIGINT))
+    with pytest.raises(TrainingError, match=r"nothing to resume: .*last\.ckpt does not exist"):
+        setup.run(tmp_path, data, resume=True)
+
+
+def broken_network():
+    network = setup.make_network()
+    with torch.no_grad():
+        network.direction.projection.weight.fill_(float("nan"))
+    return network
+
+
+def test_a_loss_that_is_no_number_ends_training_and_keeps_the_epochs_before(data, tmp_path):
+    with pytest.raises(TrainingError, match=r"no longer a number in epoch 1: lower"):
+        setup.run(tmp_path, data, network=broken_network)
+    assert not (tmp_path / "last.ckpt").exists()
+
+
+def test_training_stops_when_validation_no_longer_improves(data, tmp_path):
+    result = setup.run(tmp_path, data, epochs=40, learning_rate=0.3, patience=2)
+    losses = [row["val/loss"] for row in result.history]
+    assert len(losses) < 40
+    assert len(losses) == result.best_epoch + 2
+    assert losses[result.best_epoch - 1] == min(losses)
+
+
+def test_a_run_that_had_stopped_early_trains_no_further_when_resumed(data, tmp_path):
+    options = {"epochs": 40, "learning_rate": 0.3}
+    stopped = setup.run(tmp_path, data, patience=2, **options)
+    assert_same_fit(setup.run(tmp_path, data, patience=2, resume=True, **options), stopped)
+
+
+def test_a_resumed_run_takes_the_patience_it_is_given_now(data, tmp_path):
+    options = {"epochs": 40, "learning_rate": 0.3}
+    stopped = setup.run(tmp_path, data, patience=2, **options)
+    longer = setup.run(tmp_path, data, patience=4, resume=True, **options)
+    assert len(longer.history) >= len(stopped.history) + 2
+
+
+def test_without_a_validation_slice_every_epoch_is_trained(tmp_path):
+    data = setup.make_data(train=0.9, validation=0.0, calibration=0.1, test=0.0)
+    result = setup.run(tmp_path, data, epochs=3, patience=1)
+    assert result.best_epoch == len(result.history) == 3
+    assert "val/loss" not in result.history[0]
+    interrupted = setup.run(tmp_path / "resumed", data, epochs=1, patience=1)
+    assert len(interrupted.history) == 1
+    assert_same_fit(
+        setup.run(tmp_path / "resumed", data, epochs=3, patience=1, resume=True), result
+    )
+
+
+def test_checkpoints_hold_tensors_and_plain_values_only(data, tmp_path):
+    setup.run(tmp_path, data, epochs=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+    for name in ("best.ckpt", "last.ckpt"):
+        assert "state_dict" in torch.load(tmp_path / name, weights_only=True)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_is_named(data, tmp_path, damage):
+    setup.run(tmp_path, data, epochs=1)
+    last = tmp_path / "last.ckpt"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    with pytest.raises(TrainingError, match=r"last\.ckpt cannot be read: .*without --resume"):
+        setup.run(tmp_path, data, resume=True)
+
+
+@contextmanager
+def no_file_longer_than(size):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before_it_whole(data, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(epoch, metrics):
+        if epoch == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+
+    try:
+        with pytest.raises(StorageError, match=r"could not be written to .*make room or choose"):
+            setup.run(tmp_path, data, on_epoch=fill_the_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_that_disk_is_full_indeed(tmp_path):
+    with no_file_longer_than(2000), pytest.raises(OSError, match="too large"):
+        (tmp_path / "file").write_bytes(bytes(3000))
+
+
+def test_a_resumed_run_after_a_full_disk_equals_one_that_never_stopped(
+    data, uninterrupted, tmp_path
+):
+    test_a_full_disk_is_told_and_leaves_the_checkpoint_before_it_whole(data, tmp_path)
+    assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"batch_size": 1},
+        {"learning_rate": 1e38},
+        {"lr": 0.1},
+    ],
+)
+def test_a_training_that_cannot_be_meant_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        TrainingConfig(**wrong)
