@@ -82,6 +82,7 @@ def tracked_run(
             status = "KILLED"
             raise
         finally:
+            use_tracking_server(home)  # another home may have spoken in between
             _end_run(status)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.config import TrainConfig, flatten
 from experiments.tracking import (
@@ -291,9 +293,7 @@ def _run_to_resume(
 ) -> str:
     found = {path.parent.name: path for path in home.path.glob(f"checkpoints/*/{RUN_FILE}")}
     if resume == "last":
-        of_name = [
-            run for run, path in found.items() if json.loads(path.read_text())["name"] == name
-        ]
+        of_name = [run for run, path in found.items() if _record_of(path).get("name") == name]
         newest: Callable[[str], float] = lambda run: found[run].stat().st_mtime  # noqa: E731
         run_id = max(of_name, key=newest, default="")
     else:
@@ -304,13 +304,30 @@ def _run_to_resume(
             f"there {'is ' + ', '.join(sorted(found)) if found else 'is none'}. "
             "Train without --resume, or give the --home it was started with"
         )
-    then, now = json.loads(found[run_id].read_text()), _identity(config, data, name)
+    then, now = _record_of(found[run_id]), _identity(config, data, name)
     changed = [key for key in now if then.get(key) != now[key]]
     if changed:
         raise TrainingError(
             f"run {run_id} was started with other {', '.join(changed)}: resume it with the same "
             "command, or train anew without --resume"
         )
-    if mlflow.get_run(run_id).info.status == "FINISHED":
+    try:
+        status = mlflow.get_run(run_id).info.status
+    except (MlflowException, SQLAlchemyError) as error:
+        raise TrainingError(
+            f"{home.tracking_uri} does not know run {run_id}: give the --home or the "
+            "MLFLOW_TRACKING_URI it was started with, or train anew without --resume"
+        ) from error
+    if status == "FINISHED":
         raise TrainingError(f"run {run_id} has finished and was registered: nothing to resume")
     return run_id
+
+
+def _record_of(path: Path) -> dict[str, str]:
+    try:
+        record: dict[str, str] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"the record {path} cannot be read: {error}. Train anew without --resume"
+        ) from error
+    return record

@@ -16,7 +16,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from experiments.config import TrainConfig
@@ -149,6 +149,14 @@ def make_home(database: Path, folder: Path) -> Home:
     folder.mkdir(parents=True)
     shutil.copy(database, folder / "mlflow.db")
     return Home(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_home(
+    migrated_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Home]:
+    """Make an empty home, for fixtures that several tests share."""
+    return lambda: make_home(migrated_database, tmp_path_factory.mktemp("shared") / "home")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from experiments.benchmark.figure import BenchmarkConfig, Figure
 from experiments.benchmark.forecast_latency import forecast_latency
 from experiments.benchmark.training_memory import training_memory
 from experiments.benchmark.training_step import training_step
-from experiments.cli.console import errors, print_json, results
+from experiments.cli.console import errors, print_json, show_table
 from experiments.settings import validated
 from lightning_models.errors import ConfigError
 from lightning_models.spelling import nearest_names
@@ -59,4 +59,4 @@ def run_benchmarks(name: str | None, *, as_json: bool, settings: Sequence[str]) 
             "–" if figure.aim is None else f"≤ {figure.aim:g} {figure.unit}",
             figure.detail,
         )
-    results.print(table)
+    show_table(table)

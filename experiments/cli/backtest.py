@@ -15,8 +15,8 @@ from experiments.cli.console import (
     SetOption,
     errors,
     print_json,
-    results,
     say,
+    show_table,
 )
 from experiments.cli.logs import quiet_mlflow
 
@@ -97,7 +97,7 @@ def show_backtest(result: BacktestResult, folder: Path | None) -> None:
     """Print a backtest's table, its verdict, its notes and where its report is."""
     from experiments.cli.tables import backtest_table
 
-    results.print(backtest_table(result))
+    show_table(backtest_table(result))
     if result.slice != "out_of_sample":
         say(
             f"In sample: the model has seen the candles before {result.unseen_from}.",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from experiments.cli.logs import set_debug
 from experiments.cli.secrets import redacted
@@ -26,7 +27,10 @@ __all__ = [
     "results",
     "say",
     "show_progress",
+    "show_table",
 ]
+
+UNWATCHED_WIDTH = 200
 
 results = Console()
 """Standard output: results, and nothing but JSON where JSON was asked for."""
@@ -94,6 +98,12 @@ def say(sentence: str, *, copied: bool = False, style: str | None = None) -> Non
 def note(sentence: str, *, copied: bool = False) -> None:
     """Print a sentence on standard error as plain text, without passwords."""
     _print(errors, sentence, copied, None)
+
+
+def show_table(table: Table) -> None:
+    """Print a table on standard output, as wide as it needs to be where nobody watches."""
+    width = None if results.is_terminal else max(results.width, UNWATCHED_WIDTH)
+    results.print(table, width=width)
 
 
 def _print(console: Console, sentence: str, copied: bool, style: str | None) -> None:

@@ -76,12 +76,18 @@ def quiet_mlflow() -> Iterator[None]:
     """
     from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
-    spoke = MLFLOW_LOGGING_STREAM.enabled
-    MLFLOW_LOGGING_STREAM.enabled = debugging()
+    if debugging():
+        yield
+        return
+    # Its own switch is turned on again by MLflow itself whenever it loads a model.
+    vars(MLFLOW_LOGGING_STREAM)["write"] = _swallow
     try:
         with warnings.catch_warnings():
-            if not debugging():
-                warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)(\..*)?")
+            warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)(\..*)?")
             yield
     finally:
-        MLFLOW_LOGGING_STREAM.enabled = spoke
+        vars(MLFLOW_LOGGING_STREAM).pop("write", None)
+
+
+def _swallow(text: str) -> int:
+    return len(text)

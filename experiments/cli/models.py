@@ -15,8 +15,8 @@ from experiments.cli.console import (
     errors,
     note,
     print_json,
-    results,
     say,
+    show_table,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def list_models(
     if as_json:
         print_json([{**asdict(one), "created_at": iso_utc_of(one.created_at)} for one in entries])
     elif entries:
-        results.print(models_table(entries))
+        show_table(models_table(entries))
     else:
         note(
             f"no models in {place.tracking_uri} yet. Train one: lstm-strategies train --preset "

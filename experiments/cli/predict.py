@@ -16,7 +16,7 @@ from experiments.cli.console import (
     errors,
     note,
     print_json,
-    results,
+    show_table,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def predict_command(
     else:
         from experiments.cli.tables import forecast_table
 
-        results.print(forecast_table(forecasts))
+        show_table(forecast_table(forecasts))
 
 
 def _closed(candles: Candles, asked: datetime | None) -> Candles:

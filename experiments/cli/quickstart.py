@@ -11,9 +11,9 @@ from experiments.cli.console import (
     HomeOption,
     SetOption,
     errors,
-    results,
     say,
     show_progress,
+    show_table,
 )
 from experiments.cli.logs import quiet_mlflow
 
@@ -58,7 +58,7 @@ def quickstart_command(
         raise TrainingInterrupted("stopped; the quickstart begins anew when it is run again") from (
             error
         )
-    results.print(scores_table(model.metrics))
+    show_table(scores_table(model.metrics))
     say(model.verdict)
     report = place.reports / NAME
     with errors.status("trading its forecasts"), quiet_mlflow():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -28,7 +29,7 @@ SCORES = (
 def scores_table(metrics: Mapping[str, float | None]) -> Table:
     """Return the test slice's scores with intervals, beside the baseline's."""
     table = _table("Test slice: candles the model has not seen")
-    for heading in ("score", "model", "95 % interval", "majority class"):
+    for heading in ("score", "model", "95 % interval", "baseline"):
         table.add_column(heading, justify="left" if heading == "score" else "right")
     for title, name, baseline in SCORES:
         value = baseline if not isinstance(baseline, str) else metrics.get(baseline)
@@ -44,18 +45,20 @@ def scores_table(metrics: Mapping[str, float | None]) -> Table:
 def models_table(entries: Sequence[ModelEntry]) -> Table:
     """Return the registry's versions."""
     table = _table("Registered models")
-    for heading in ("model", "version", "aliases", "timeframe", "symbols", "created"):
-        table.add_column(heading)
-    table.add_column("log-loss", justify="right")
-    table.add_column("majority class", justify="right")
+    table.add_column("model", overflow="fold")
+    table.add_column("version", justify="right")
+    table.add_column("aliases", no_wrap=True)
+    table.add_column("candles", overflow="fold")
+    table.add_column("created", no_wrap=True)
+    for heading in ("log-loss", "majority"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for entry in entries:
         table.add_row(
             Text(entry.name),
             str(entry.version),
-            ", ".join(entry.aliases),
-            entry.timeframe,
-            Text(", ".join(entry.symbols)),
-            f"{entry.created_at:%Y-%m-%d %H:%M}",
+            "\n".join(entry.aliases),
+            Text(f"{entry.timeframe} {', '.join(entry.symbols)}"),
+            f"{entry.created_at:%Y-%m-%d}",
             _number(entry.metrics.get("test/log_loss"), 4),
             _number(entry.metrics.get("test/majority_log_loss"), 4),
         )
@@ -63,23 +66,24 @@ def models_table(entries: Sequence[ModelEntry]) -> Table:
 
 
 def forecast_table(forecasts: Sequence[Forecast]) -> Table:
-    """Return forecasts, a row for each symbol."""
-    table = _table(f"Forecasts of {forecasts[0].model}" if forecasts else "Forecasts")
-    for heading in ("symbol", "candle closes", "horizon", "direction"):
-        table.add_column(heading)
-    for heading in ("confidence", "change", "last close", "predicted", "80 % bounds"):
-        table.add_column(heading, justify="right")
+    """Return forecasts of one model and horizon, a row for each symbol; at least one."""
+    first = forecasts[0]
+    table = _table(f"Forecasts of {first.model}, {first.horizon} ahead")
+    table.add_column("symbol", overflow="fold")
+    table.add_column("candle\ncloses", no_wrap=True)
+    headings = ("direction", "confidence", "change", "last close\npredicted")
+    for heading in (*headings, f"{first.interval:.0%} bounds"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in forecasts:
+        closes = one.time + timedelta(milliseconds=1)  # a bar is stamped just before its end
         table.add_row(
             Text(one.symbol),
-            f"{one.time:%Y-%m-%d %H:%M}Z",
-            one.horizon,
+            f"{closes:%Y-%m-%d}\n{closes:%H:%M}Z",
             "up" if one.direction > 0 else "down",
             f"{one.confidence:.1%}",
             f"{one.change_pct:+.3f} %",
-            f"{one.price:.6g}",
-            f"{one.predicted_price:.6g}",
-            f"{one.lower:.6g} … {one.upper:.6g}",
+            f"{one.price:.6g}\n{one.predicted_price:.6g}",
+            f"{one.lower:.6g}\n{one.upper:.6g}",
         )
     return table
 
@@ -107,7 +111,7 @@ def backtest_table(result: BacktestResult) -> Table:
         _number(held.sharpe_ratio if held else None),
     )
     table.add_row(
-        "return above buy-and-hold, a year",
+        "excess return, a year",
         _percent(None if result.excess_return is None else 100 * result.excess_return),
         _interval(
             None if result.excess_low is None else 100 * result.excess_low,

@@ -13,9 +13,9 @@ from experiments.cli.console import (
     SetOption,
     errors,
     note,
-    results,
     say,
     show_progress,
+    show_table,
 )
 from experiments.cli.logs import quiet_mlflow
 
@@ -82,7 +82,7 @@ def train_command(
             progress=show_progress(),
         )
     if model.metrics:
-        results.print(scores_table(model.metrics))
+        show_table(scores_table(model.metrics))
     say(model.verdict)
     say(
         f"registered as models:/{name}@{model.alias} (version {model.version}), run {model.run_id}",

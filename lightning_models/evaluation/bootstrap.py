@@ -120,8 +120,8 @@ def percentile_interval(
 
     Examples
     --------
-    >>> percentile_interval(np.arange(101.0), 0.90)
-    (5.0, 95.0)
+    >>> [round(bound, 6) for bound in percentile_interval(np.arange(101.0), 0.90)]
+    [5.0, 95.0]
     """
     defined = replicates[np.isfinite(replicates)]
     if len(defined) < 0.95 * len(replicates) or not len(defined):

@@ -200,7 +200,7 @@ def test_no_trades_are_told_as_that(make):
     reader = Reader(page_of(make(trades=0)))
     assert "No trades." in reader.words
     assert "No trades, so no verdict" in reader.words
-    assert [trace["type"] for trace in reader.figures["candles"]["data"]][0] == "candlestick"
+    assert reader.figures["candles"]["data"][0]["type"] == "candlestick"
 
 
 def test_one_trade_still_open_is_listed(made):
