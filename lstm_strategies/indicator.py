@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from lightning_models.errors import BundleError
 from lightning_models.forecast import INTERVAL, LINE_NAMES, ForecastArrays, forecast_lines
 from lightning_models.predictor import Predictor
-from lightning_models.timeframes import period_ms
+from lightning_models.timeframes import DAY_MS, period_ms
 from lstm_strategies.bar_times import opens_of
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_dates
@@ -22,6 +23,11 @@ from lstm_strategies.parameters import CheckedParameters
 __all__ = ["LSTMForecast"]
 
 Floats = npt.NDArray[np.float64]
+
+NO_FORECAST: Final = (math.nan,) * len(LINE_NAMES)
+
+# In backtrader's dates, which count days; half of one more leaves room for rounding.
+MILLISECOND: Final = 1.5 / DAY_MS
 
 
 class LSTMForecast(bt.Indicator, CheckedParameters):
@@ -57,7 +63,8 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
     Raises
     ------
     ParameterError
-        If there is no model, no such level, or a confidence that is no fraction.
+        If there is no model, no such level, or a confidence that is no fraction; while it runs,
+        if the feed shows a bar before its time.
     ModelNotFoundError, BundleError, ConfigError
         If the model cannot be loaded, reads another timeframe, or has no such horizon.
     """
@@ -99,6 +106,7 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         self.predictor: Predictor = predictor_of(self.p.model, self.p.home)
         self._horizon = self.predictor.horizon_position(self.p.horizon)
         self._cache = ForecastCache(cache_folder(self.p.home))
+        self._cerebro = bt.metabase.findowner(self, bt.Cerebro)
         self.in_bulk = False
         self._timeframe_checked = False
         self._last_bar: tuple[float, ...] = ()
@@ -131,7 +139,7 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         bar = (float(len(self.data)), self.data.datetime[0], *(line[0] for line in prices))
         # A bar that is unchanged is not forecast again; NaN never equals itself, and is.
         if bar != self._last_bar:
-            self._last_lines = self._forecast(prices)
+            self._last_lines = self._forecast(prices) if self._has_come() else NO_FORECAST
             self._last_bar = bar
         for line, value in zip(self.lines, self._last_lines, strict=True):
             line[0] = value
@@ -143,6 +151,20 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         probability, quantiles = self.predictor.forecast_latest(opens, ohlcv)
         arrays = ForecastArrays(probability[None], quantiles[None])
         return tuple(float(column[0]) for column in self._lines_of(arrays, ohlcv[-1:, 3]))
+
+    def _has_come(self) -> bool:
+        # At the end of the data backtrader hands out what a resampler has, finished or not; and
+        # with exactbars=1 it loses count of feeds that have to wait for others.
+        now = getattr(self._cerebro, "_udtmaster", None)
+        if now is None or self.data.datetime[0] <= bt.date2num(now) + MILLISECOND:
+            return True
+        if self.data.resampling:
+            return False
+        raise ParameterError(
+            f"the feed {self.data._name!r} shows its bar of {bt.num2date(self.data.datetime[0])} "
+            f"at {now}: with exactbars=1 backtrader reads ahead in feeds that wait for others. "
+            "Run with exactbars=0 or exactbars=-1"
+        )
 
     def _opens(self, dates: Floats) -> npt.NDArray[np.int64]:
         stamps = milliseconds_of_dates(dates)

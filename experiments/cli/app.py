@@ -8,8 +8,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
-import click
 import typer
 
 from experiments.cli.backtest import backtest_command
@@ -25,6 +25,11 @@ from experiments.cli.train import train_command
 __all__ = ["app", "main", "run"]
 
 FAILED, WRONG_USE = 1, 2
+
+# Newer releases of Typer bring their own copy of click, whose errors are none of click's.
+UsageError: type[Exception] = next(
+    one for one in typer.BadParameter.__mro__ if one.__name__ == "UsageError"
+)
 
 app = typer.Typer(
     name="lstm-strategies",
@@ -63,10 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
         )
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        return WRONG_USE if isinstance(error, click.UsageError) else FAILED
-    except (KeyboardInterrupt, click.Abort):
+    except UsageError as error:
+        return _misused(error)
+    except (KeyboardInterrupt, typer.Abort):
         return _ended("stopped")
     except BrokenPipeError:
         return _without_reader()
@@ -86,6 +90,16 @@ def run() -> None:
         with suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.exit(main())
+
+
+def _misused(error: Any) -> int:
+    message = error.format_message().rstrip(". ")
+    if not message:
+        return WRONG_USE  # nothing was asked, and the help has been printed
+    if callable(problems := getattr(error.__cause__, "errors", None)):
+        message += ", not " + ", ".join(repr(one["input"]) for one in problems())
+    command = "lstm-strategies" if error.ctx is None else error.ctx.command_path
+    return _ended(f"{message}. `{command} --help` lists what there is", WRONG_USE)
 
 
 def _error(error: Exception) -> int:

@@ -102,8 +102,8 @@ def note(sentence: str, *, copied: bool = False) -> None:
 
 def show_table(table: Table) -> None:
     """Print a table on standard output, as wide as it needs to be where nobody watches."""
-    width = None if results.is_terminal else max(results.width, UNWATCHED_WIDTH)
-    results.print(table, width=width)
+    console = results if results.is_terminal else Console(width=UNWATCHED_WIDTH)
+    console.print(table)
 
 
 def _print(console: Console, sentence: str, copied: bool, style: str | None) -> None:

@@ -69,9 +69,9 @@ def forecast_table(forecasts: Sequence[Forecast]) -> Table:
     """Return forecasts of one model and horizon, a row for each symbol; at least one."""
     first = forecasts[0]
     table = _table(f"Forecasts of {first.model}, {first.horizon} ahead")
-    table.add_column("symbol", overflow="fold")
+    table.add_column("symbol", overflow="fold", min_width=10)
     table.add_column("candle\ncloses", no_wrap=True)
-    headings = ("direction", "confidence", "change", "last close\npredicted")
+    headings = ("direction", "conf.", "change", "last close\npredicted")
     for heading in (*headings, f"{first.interval:.0%} bounds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in forecasts:
@@ -81,7 +81,7 @@ def forecast_table(forecasts: Sequence[Forecast]) -> Table:
             f"{closes:%Y-%m-%d}\n{closes:%H:%M}Z",
             "up" if one.direction > 0 else "down",
             f"{one.confidence:.1%}",
-            f"{one.change_pct:+.3f} %",
+            f"{one.change_pct:+.2f}%",
             f"{one.price:.6g}\n{one.predicted_price:.6g}",
             f"{one.lower:.6g}\n{one.upper:.6g}",
         )

@@ -94,7 +94,7 @@ def test_an_at_beyond_the_candles_says_how_old_the_forecast_is(cli, bundle, mark
         "predict", "--model", bundle, "--data", market.sim_file, "--at", "2021-01-01", "--json"
     ).done()
     assert ended.json[0]["price"] == market.sim.ohlcv[-1, 3]
-    assert "the candles of SIM/USDT end at 2020-05-05T00:00:00Z, before --at" in ended.err
+    assert "the candles of SIM/USDT end at 2020-05-10T00:00:00Z, before --at" in ended.err
 
 
 def test_several_symbols_come_in_their_order_and_an_unknown_one_is_noted(cli, bundle, market):
@@ -157,7 +157,7 @@ def test_an_unreadable_time_is_refused(cli, bundle, market, written):
 def test_a_time_before_the_first_candle_closed_is_refused(cli, bundle, market):
     cli("predict", "--model", bundle, "--data", market.sim_file, "--at", "2020-01-01").failed(
         "no candle of SIM/USDT has closed at 2020-01-01T00:00:00Z",
-        "the first one closes at 2020-01-01T01:00:00Z",
+        "the first one closes at 2020-01-06T01:00:00Z",
         "Give a later --at",
     )
 
