@@ -41,10 +41,17 @@ def load_train_config(preset: str, settings: Iterable[str] = ()) -> TrainConfig:
     try:
         content: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{preset} is no readable YAML: {error}") from error
+        raise ConfigError(f"{preset} is no readable YAML: {_where(error)}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{preset} holds no mapping: see a shipped preset for what it looks like")
     return validated(TrainConfig, {"preset": name, **content}, settings, origin=f"preset {preset}")
+
+
+def _where(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def _read(preset: str) -> tuple[str, str]:

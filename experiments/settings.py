@@ -41,7 +41,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError) as error:
-            problem = " ".join(str(error).split())
+            problem = getattr(error, "problem", None) or " ".join(str(error).split())
             raise ConfigError(f"--set {path}: {text!r} is no YAML value: {problem}") from error
         _check_branches(parts, leaves)
         leaves.add(parts)

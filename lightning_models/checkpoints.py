@@ -58,8 +58,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         cause = str(error).splitlines() or [type(error).__name__]
         raise TrainingError(
-            f"the checkpoint {path} cannot be read: {cause[0]}. "
-            "Train without --resume"
+            f"the checkpoint {path} cannot be read: {cause[0]}. Train without --resume"
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise TrainingError(f"{path} is no checkpoint of a training run: train without --resume")

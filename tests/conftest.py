@@ -89,7 +89,9 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(autouse=True)
 def _isolated(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> Iterator[None]:
     """Give the test its own home, and forget what it told MLflow."""
     monkeypatch.setenv("LSTM_HOME", str(tmp_path_factory.mktemp("home", numbered=True)))
@@ -97,8 +99,16 @@ def _isolated(
         # Set first, so that what the test itself puts there is undone too.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    before = _strays(pytestconfig.rootpath)
     yield
     forget_mlflow()
+    new = _strays(pytestconfig.rootpath) - before
+    assert not new, f"MLflow was used without a home and left {', '.join(sorted(new))} behind"
+
+
+def _strays(folder: Path) -> set[str]:
+    # Where MLflow writes if it is not told where to.
+    return {name for name in ("mlflow.db", "mlruns") if (folder / name).exists()}
 
 
 def forget_mlflow() -> None:

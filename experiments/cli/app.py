@@ -99,7 +99,8 @@ def _misused(error: Any) -> int:
     if callable(problems := getattr(error.__cause__, "errors", None)):
         message += ", not " + ", ".join(repr(one["input"]) for one in problems())
     command = "lstm-strategies" if error.ctx is None else error.ctx.command_path
-    return _ended(f"{message}. `{command} --help` lists what there is", WRONG_USE)
+    stop = "" if message.endswith("?") else "."
+    return _ended(f"{message}{stop} `{command} --help` lists what there is", WRONG_USE)
 
 
 def _error(error: Exception) -> int:

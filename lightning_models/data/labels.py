@@ -69,6 +69,7 @@ def label_returns(
 
     Examples
     --------
+    >>> from lightning_models.data.horizons import Horizon
     >>> prices = np.array([100.0, 100.0, 110.0])
     >>> labels = label_returns(
     ...     np.array([0, 60_000, 120_000]), prices, prices * 1.1, np.ones(3, dtype=bool),

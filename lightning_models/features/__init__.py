@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lightning_models.features.bridging import BridgedCandles, bridge
 from lightning_models.features.compute import FeatureTable, compute_features
-from lightning_models.features.definition import FeatureDefinition, FeatureSpec
+from lightning_models.features.definition import FeatureDefinition
+from lightning_models.features.spec import FeatureSpec
 from lightning_models.features.table import FEATURES
 
 __all__ = [

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_models.candles.candles import Market
-    from lightning_models.features.definition import FeatureSpec, Floats
+    from lightning_models.features.definition import Floats
+    from lightning_models.features.spec import FeatureSpec
 
 __all__ = ["VOLATILITY_FLOOR", "VOLATILITY_WINDOW", "FeatureTable", "compute_features", "warmup_of"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from lightning_models.networks.trunk import Trunk
+from lightning_models.networks.trunk import Trunk, TrunkConfig
 
 __all__ = ["BidirectionalConfig", "BidirectionalTrunk"]
 
 
-class BidirectionalConfig(BaseModel):
+class BidirectionalConfig(TrunkConfig):
     """Width and depth.
 
     Parameters
@@ -25,8 +25,6 @@ class BidirectionalConfig(BaseModel):
     dropout
         Between layers and before the heads.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["bidirectional"] = "bidirectional"
     hidden_size: PositiveInt = 64
@@ -48,6 +46,8 @@ class BidirectionalTrunk(Trunk):
     features
         Width of the input.
     """
+
+    Config = BidirectionalConfig
 
     def __init__(self, config: BidirectionalConfig, features: int) -> None:
         super().__init__()

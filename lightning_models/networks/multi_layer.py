@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from lightning_models.networks.trunk import Trunk
+from lightning_models.networks.trunk import Trunk, TrunkConfig
 
 __all__ = ["MultiLayerConfig", "MultiLayerTrunk"]
 
 
-class MultiLayerConfig(BaseModel):
+class MultiLayerConfig(TrunkConfig):
     """Width and depth of the stack.
 
     Parameters
@@ -24,8 +24,6 @@ class MultiLayerConfig(BaseModel):
     dropout
         Between layers and before the heads.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["multi-layer"] = "multi-layer"
     hidden_size: PositiveInt = 128
@@ -43,6 +41,8 @@ class MultiLayerTrunk(Trunk):
     features
         Width of the input.
     """
+
+    Config = MultiLayerConfig
 
     def __init__(self, config: MultiLayerConfig, features: int) -> None:
         super().__init__()

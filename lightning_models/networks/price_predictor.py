@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from lightning_models.networks.trunk import Trunk
+from lightning_models.networks.trunk import Trunk, TrunkConfig
 
 __all__ = ["PricePredictorConfig", "PricePredictorTrunk"]
 
 
-class PricePredictorConfig(BaseModel):
+class PricePredictorConfig(TrunkConfig):
     """Widths of the stack.
 
     Parameters
@@ -25,8 +25,6 @@ class PricePredictorConfig(BaseModel):
     dropout
         After each recurrent layer and the first dense one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["price-predictor"] = "price-predictor"
     units: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 64, 32)
@@ -61,6 +59,8 @@ class PricePredictorTrunk(Trunk):
     features
         Width of the input.
     """
+
+    Config = PricePredictorConfig
 
     def __init__(self, config: PricePredictorConfig, features: int) -> None:
         super().__init__()

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, cast
 
 from pydantic import Field
 
-from lightning_models.networks.bidirectional import BidirectionalConfig, BidirectionalTrunk
+from lightning_models.networks.bidirectional import BidirectionalTrunk
 from lightning_models.networks.forecast_network import ForecastNetwork
-from lightning_models.networks.multi_layer import MultiLayerConfig, MultiLayerTrunk
-from lightning_models.networks.price_predictor import PricePredictorConfig, PricePredictorTrunk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lightning_models.networks.trunk import Trunk
+from lightning_models.networks.multi_layer import MultiLayerTrunk
+from lightning_models.networks.price_predictor import PricePredictorTrunk
+from lightning_models.networks.trunk import Trunk, TrunkConfig
 
 __all__ = ["NETWORKS", "NETWORK_CONFIGS", "NetworkConfig", "build_network"]
 
-NETWORK_CONFIGS: Final = (PricePredictorConfig, MultiLayerConfig, BidirectionalConfig)
-
-NetworkConfig = Annotated[
-    PricePredictorConfig | MultiLayerConfig | BidirectionalConfig, Field(discriminator="kind")
-]
-
-NETWORKS: Final[dict[str, Callable[[Any, int], Trunk]]] = {
+NETWORKS: Final[dict[str, type[Trunk]]] = {
     "price-predictor": PricePredictorTrunk,
     "multi-layer": MultiLayerTrunk,
     "bidirectional": BidirectionalTrunk,
 }
+
+NETWORK_CONFIGS: Final = tuple(trunk.Config for trunk in NETWORKS.values())
+
+if TYPE_CHECKING:
+    NetworkConfig = TrunkConfig
+else:
+    # One of the table's, chosen by its kind; a type checker cannot follow a union so made.
+    NetworkConfig = Annotated[Union[NETWORK_CONFIGS], Field(discriminator="kind")]  # noqa: UP007
 
 
 def build_network(config: NetworkConfig, *, features: int, horizons: int) -> ForecastNetwork:
@@ -43,4 +41,5 @@ def build_network(config: NetworkConfig, *, features: int, horizons: int) -> For
     horizons
         Length of the horizon axis.
     """
-    return ForecastNetwork(NETWORKS[config.kind](config, features), horizons)
+    trunk = cast("Any", NETWORKS[config.kind])
+    return ForecastNetwork(trunk(config, features), horizons)

@@ -3,7 +3,7 @@
 A network is fitted to a simulated market of its own for each seed. Without a signal the
 lower bound of a 95 % interval lies above zero in 2.5 % of markets if the interval is right:
 two or more of six by an error of the test itself in one run of a hundred. A signal of
-correlation 0.3 over 900 candles of the test slice is found in nearly every market.
+correlation 0.3 over 1,800 candles of the test slice is found in nearly every market.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def test_without_a_signal_no_skill_is_found(tmp_path):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_planted_signal_is_found(tmp_path, seed):
-    score = scores_of(tmp_path, seed=seed, signal=0.3, candles=6000)
+    score = scores_of(tmp_path, seed=seed, signal=0.3, candles=12_000)
     assert score.skill
     assert score.log_loss_gain_low > 0
     assert score.auc_low > 0.5
@@ -75,7 +75,7 @@ def test_over_many_markets_skill_is_found_no_more_often_than_chance_allows(tmp_p
 @pytest.mark.soak
 def test_over_many_markets_a_planted_signal_is_found_nearly_always(tmp_path):
     found = [
-        scores_of(tmp_path / str(seed), seed=seed, signal=0.3, candles=6000).skill
+        scores_of(tmp_path / str(seed), seed=seed, signal=0.3, candles=12_000).skill
         for seed in range(20)
     ]
     assert sum(found) >= 18

@@ -229,7 +229,7 @@ def writing(trained):
 
 
 def assert_nothing_written(writing, target):
-    with pytest.raises(StorageError, match="could not be written to .*Make room or choose"):
+    with pytest.raises(StorageError, match=r"could not be written to .*Make room or choose"):
         writing(target)
     assert not target.exists()
     assert not [path for path in target.parent.glob("*") if "model" in path.name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -32,7 +34,7 @@ def test_shares_are_those_of_the_time_span():
 def test_no_label_of_one_slice_ends_in_a_later_one(count, reach):
     slices = cut(count, reach)
     members, decided, ends = members_of(slices, count, reach)
-    for before, after in zip(SLICE_NAMES, SLICE_NAMES[1:], strict=False):
+    for before, after in pairwise(SLICE_NAMES):
         assert ends[members[before]].max() <= decided[members[after]].min()
         # The first label of the later slice begins after the earlier one's last has ended.
         assert decided[members[after]].min() - slices.edges[SLICE_NAMES.index(after)] >= (
@@ -72,7 +74,7 @@ def test_no_sample_is_in_two_slices(count, train, calibration):
 
 
 def test_shares_that_do_not_add_up_are_refused():
-    with pytest.raises(ValidationError, match="must add up to 1, not 1.1"):
+    with pytest.raises(ValidationError, match=r"must add up to 1, not 1\.1"):
         SliceConfig(train=0.8)
 
 
