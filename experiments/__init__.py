@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from experiments.backtesting import backtest
     from experiments.config import BacktestConfig, TrainConfig
     from experiments.result import BacktestResult
-    from experiments.train import train
+    from experiments.training import train
 
 __all__ = ["BacktestConfig", "BacktestResult", "TrainConfig", "backtest", "train"]
 
@@ -20,7 +20,7 @@ _HOMES = {
     "BacktestResult": "experiments.result",
     "TrainConfig": "experiments.config",
     "backtest": "experiments.backtesting",
-    "train": "experiments.train",
+    "train": "experiments.training",
 }
 
 

@@ -77,12 +77,19 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         ("min_confidence", 0.0),
         ("home", ""),
     )
-    plotinfo: Any = {"subplot": True, "plotyhlines": [0.0, 0.5], "plotlinelabels": True}
+    plotinfo: Any = {"subplot": True, "plotyhlines": [0.0, 0.5, 1.0], "plotlinelabels": True}
+    # Up lies above the middle in green, down below it in red, and the confidence over both.
     plotlines: Any = {
-        "signal": {"drawstyle": "steps-post", "color": "black"},
+        "signal": {
+            "drawstyle": "steps-mid",
+            "color": "gray",
+            "linewidth": 0.3,
+            "_fill_gt": (0, ("tab:green", 0.35)),
+            "_fill_lt": (0, ("tab:red", 0.35)),
+        },
         "direction": {"_plotskip": True},
         "change_pct": {"_plotskip": True},
-        "confidence": {"color": "tab:blue", "alpha": 0.7},
+        "confidence": {"color": "navy", "linewidth": 1.2},
         "predicted_price": {"_plotskip": True},
         "lower": {"_plotskip": True},
         "upper": {"_plotskip": True},

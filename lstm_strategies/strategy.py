@@ -183,8 +183,6 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
         """Size by risk, unless the user chose a sizer."""
         if self._sizer is self._first_sizer:
             self.setsizer(RiskSizer(risk=self.p.risk_per_trade))
-        for feed in self._feeds.values():
-            feed.held = self.getposition(feed.data).size
         self._warn_of_shared_feeds()
 
     def prenext(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 __all__ = ["BenchmarkConfig", "Figure", "alternate"]
 
@@ -18,6 +18,8 @@ class BenchmarkConfig(BaseModel):
     ----------
     repeats
         Runs of each side; the median counts.
+    steps
+        Of training, in each run.
     bars
         Of the backtest.
     candles
@@ -26,9 +28,10 @@ class BenchmarkConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repeats: int = 5
-    bars: int = 100_000
-    candles: int = 45_000
+    repeats: PositiveInt = 5
+    steps: int = Field(default=98, ge=10)
+    bars: int = Field(default=100_000, ge=2_000)
+    candles: int = Field(default=45_000, ge=2_000)
 
 
 class Figure(BaseModel):

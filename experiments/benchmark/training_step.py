@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -32,8 +33,8 @@ def training_step(config: BenchmarkConfig) -> list[Figure]:
     data = CandleDataModule(preset.data, simulate_market(candles=CANDLES), batch_size=BATCH_SIZE)
     trainer, bare = [], []
     for _ in range(config.repeats):
-        trainer.append(_trainer_step(_module(data), data))
-        bare.append(_bare_step(_module(data), data))
+        trainer.append(_trainer_step(_module(data), data, config.steps))
+        bare.append(_bare_step(_module(data), data, config.steps))
     with_trainer, without = median(trainer), median(bare)
     return [
         Figure(
@@ -65,11 +66,12 @@ class _Stopwatch(pl.Callback):
         self.marks.append(perf_counter())
 
 
-def _trainer_step(module: ForecastModule, data: CandleDataModule) -> float:
+def _trainer_step(module: ForecastModule, data: CandleDataModule, steps: int) -> float:
     watch = _Stopwatch()
     with quiet_lightning():
         pl.Trainer(
             max_epochs=1,
+            limit_train_batches=steps,
             accelerator="cpu",
             logger=False,
             callbacks=[watch],
@@ -82,11 +84,11 @@ def _trainer_step(module: ForecastModule, data: CandleDataModule) -> float:
     return _seconds_a_step(watch.marks)
 
 
-def _bare_step(module: ForecastModule, data: CandleDataModule) -> float:
+def _bare_step(module: ForecastModule, data: CandleDataModule, steps: int) -> float:
     module.train()
     optimiser = torch.optim.AdamW(module.parameters(), lr=0.001, weight_decay=0.0)
     marks = []
-    for batch in data.train_dataloader():
+    for batch in islice(data.train_dataloader(), steps):
         optimiser.zero_grad()
         loss = module.network.loss(module.network(batch.window), batch.target)
         loss.total.backward()  # type: ignore[no-untyped-call]

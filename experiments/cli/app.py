@@ -31,6 +31,15 @@ UsageError: type[Exception] = next(
     one for one in typer.BadParameter.__mro__ if one.__name__ == "UsageError"
 )
 
+# What SQLAlchemy imports for a database, and how that is installed.
+DRIVERS = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+    "pyodbc": "pyodbc",
+}
+
 app = typer.Typer(
     name="lstm-strategies",
     help="LSTM forecasts for backtrader: train, register, predict, backtest.",
@@ -108,6 +117,11 @@ def _error(error: Exception) -> int:
 
     if isinstance(error, LSTMStrategiesError):
         return _ended(str(error), error.exit_code)
+    if isinstance(error, ModuleNotFoundError) and error.name in DRIVERS:
+        return _ended(
+            f"the tracking server of MLFLOW_TRACKING_URI needs the package {error.name}, which is "
+            f"not installed: pip install '{DRIVERS[error.name]}', or choose another server"
+        )
     return _ended(
         f"unexpected {type(error).__name__}: {error}. This is a defect of lstm-strategies: "
         "run the command again with --debug and report what it prints"

@@ -44,7 +44,7 @@ def quickstart_command(
         from experiments.backtesting import backtest
         from experiments.config import BacktestConfig
         from experiments.presets import load_train_config
-        from experiments.train import train
+        from experiments.training import train
 
         config = load_train_config("quickstart", [*(settings or ()), f"training.seed={seed}"])
     say(

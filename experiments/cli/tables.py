@@ -20,9 +20,9 @@ __all__ = ["backtest_table", "forecast_table", "models_table", "scores_table"]
 SCORES = (
     ("log-loss", "log_loss", "test/majority_log_loss"),
     ("AUC", "auc", 0.5),
-    ("Brier score", "brier", None),
+    ("Brier score", "brier", "test/majority_brier"),
     ("calibration error (ECE)", "ece", None),
-    ("directional accuracy", "directional_accuracy", None),
+    ("directional accuracy", "directional_accuracy", "test/majority_accuracy"),
 )
 
 

@@ -66,7 +66,7 @@ def train_command(
     )
     with errors.status("loading torch, Lightning and MLflow"):
         from experiments.presets import load_train_config
-        from experiments.train import train
+        from experiments.training import train
         from lightning_models.home import find_home
     config = load_train_config(preset, settings or ())
     place = find_home(home)

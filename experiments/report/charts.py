@@ -332,7 +332,8 @@ def _add_forecast_interval(
 def _shade_seen(figure: Any, times: Sequence[str], result: BacktestResult) -> None:
     """Shade what the model had seen, from the first of the times on."""
     seen = seen_until(result)
-    if not times or seen is None or pd.Timestamp(times[0]) >= seen:
+    # A bar that closes at the cut is stamped a millisecond before it, and shows nothing seen.
+    if not times or seen is None or pd.Timestamp(times[0]) >= seen - pd.Timedelta(milliseconds=1):
         return
     # A shape beyond the data would stretch the axis.
     end = min(seen, pd.Timestamp(times[-1]))

@@ -91,7 +91,7 @@ def render_page(
         period=_period(result),
         seen=seen_sentence(result),
         metrics=metric_rows(result),
-        scores=forecast_rows(result.forecast_scores, outcomes),
+        scores=forecast_rows(result.forecast_scores),
         results=results,
         met=met,
         confidence=confidence,

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from experiments.result import BacktestResult
-    from lightning_models.evaluation.outcomes import Outcomes
     from lightning_models.evaluation.scores import ForecastScores
 
 __all__ = ["NOTHING", "Row", "forecast_rows", "metric_rows"]
@@ -79,16 +76,13 @@ def metric_rows(result: BacktestResult) -> list[Row]:
     ]
 
 
-def forecast_rows(scores: ForecastScores | None, outcomes: Outcomes | None) -> list[Row]:
+def forecast_rows(scores: ForecastScores | None) -> list[Row]:
     """Return the forecasts' scores beside those of the majority class.
 
     Parameters
     ----------
     scores
         As `evaluate` returns them, or None.
-    outcomes
-        The same forecasts; without them the baseline's own Brier score and accuracy are
-        left out.
 
     Returns
     -------
@@ -97,7 +91,6 @@ def forecast_rows(scores: ForecastScores | None, outcomes: Outcomes | None) -> l
     """
     if scores is None:
         return []
-    brier, accuracy = _majority(outcomes)
     return [
         Row(
             "Log-loss, nats",
@@ -126,13 +119,13 @@ def forecast_rows(scores: ForecastScores | None, outcomes: Outcomes | None) -> l
                 "%",
                 1,
             ),
-            _percent(_hundredfold(accuracy)),
+            _percent(_hundredfold(scores.majority_accuracy)),
         ),
         Row(
             "Brier score",
             _number(scores.brier, 4),
             _span(scores.brier_low, scores.brier_high, digits=4),
-            _number(brier, 4),
+            _number(scores.majority_brier, 4),
         ),
         Row(
             "Expected calibration error",
@@ -140,21 +133,6 @@ def forecast_rows(scores: ForecastScores | None, outcomes: Outcomes | None) -> l
             _span(scores.ece_low, scores.ece_high, digits=4),
         ),
     ]
-
-
-def _majority(outcomes: Outcomes | None) -> tuple[float | None, float | None]:
-    """Return the Brier score and the accuracy of always giving the train labels' base rate."""
-    if outcomes is None:
-        return None, None
-    moved = outcomes.actual[outcomes.actual != 0.0]
-    if not len(moved):
-        return None, None
-    up = moved > 0.0
-    share = float(np.mean(up))
-    return (
-        float(np.mean(np.square(outcomes.base_rate - up))),
-        share if outcomes.base_rate >= 0.5 else 1.0 - share,
-    )
 
 
 def _hundredfold(fraction: float | None) -> float | None:

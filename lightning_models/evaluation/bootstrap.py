@@ -49,7 +49,9 @@ def block_length(series: npt.NDArray[np.float64], *, minimum: int = 1) -> int:
         return min(max(1, minimum), longest)
     from arch.bootstrap import optimal_block_length  # takes a second to import
 
-    automatic = float(optimal_block_length(series)["stationary"].iloc[0])
+    # The length does not depend on the unit, but squares of tiny numbers would vanish.
+    scaled = series / np.abs(series).max()
+    automatic = float(optimal_block_length(scaled)["stationary"].iloc[0])
     if not math.isfinite(automatic):
         automatic = 1.0
     return min(max(1, minimum, math.ceil(automatic)), longest)

@@ -96,6 +96,9 @@ class ForecastScores(BaseModel):
     directional_accuracy_low: float | None = None
     directional_accuracy_high: float | None = None
 
+    majority_brier: float | None = None
+    majority_accuracy: float | None = None
+    """Brier score and accuracy of always stating the train labels' share of ups."""
     skill: bool
     """True where the lower bound of `log_loss_gain` is above zero."""
     verdict: str
@@ -188,11 +191,20 @@ def evaluate(
         "level": level,
         "block_length": block,
         **values,
+        **_majority(outcomes.actual[moved] > 0.0, outcomes.base_rate),
         "skill": low_gain is not None and low_gain > 0.0,
     }
     return ForecastScores.model_validate(
         {**fields, "verdict": _verdict(values, n, rows, level=level)}
     )
+
+
+def _majority(up: npt.NDArray[np.bool_], base_rate: float) -> dict[str, float]:
+    share = float(np.mean(up))
+    return {
+        "majority_brier": float(np.mean(np.square(base_rate - up))),
+        "majority_accuracy": share if base_rate >= 0.5 else 1.0 - share,
+    }
 
 
 class _Rows:

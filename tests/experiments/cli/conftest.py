@@ -158,7 +158,7 @@ def bundle(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_options() -> list[str]:
     """Settings that train in a second or two."""
     return list(TINY_OPTIONS)

@@ -268,8 +268,12 @@ def _describe(run_id: str, config: TrainConfig, data: CandleDataModule) -> None:
 
 
 def _score_metrics(scores: ForecastScores) -> dict[str, float | None]:
+    baseline = {
+        "test/majority_brier": scores.majority_brier,
+        "test/majority_accuracy": scores.majority_accuracy,
+    }
     names = ("log_loss", "majority_log_loss", "auc", "brier", "ece", "directional_accuracy")
-    return {
+    return baseline | {
         f"test/{name}{bound}": getattr(scores, f"{name}{bound}")
         for name in (*names, "log_loss_gain")
         for bound in ("", "_low", "_high")
