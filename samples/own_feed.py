@@ -1,63 +1,63 @@
-"""Forecast on backtrader's own feeds, `GenericCSVData` and `PandasData`, bar by bar.
+"""Forecast on backtrader's own feeds: a CSV file by GenericCSVData, or a frame by PandasData.
 
-Prints the last forecast of each feed: the same candles give the same forecast. No edge here.
+    python samples/own_feed.py --data candles.csv --feed csv --model models:/btc-1h@champion
 
-    python samples/own_feed.py --csv candles.csv --model models:/btc-1h@champion
-
-The CSV has a header and the columns datetime (UTC, 2021-03-04 05:00:00), open, high, low,
-close, volume, of hourly candles.
+The file has the columns timestamp (2021-01-31 12:00:00, UTC), open, high, low, close, volume.
+State the timeframe, or backtrader takes any feed for daily bars. Bars may be stamped anywhere
+in their candle; only `cerebro.resampledata` needs them stamped at their end, because it takes
+every stamp for one. It prints forecasts, which have no edge by being printed.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import backtrader as bt
 import pandas as pd
 
 from lstm_strategies import LSTMForecast
 
-HOURS = {"timeframe": bt.TimeFrame.Minutes, "compression": 60}
 
-
-class PrintLast(bt.Strategy):
-    """Print the forecast of the last bar."""
-
-    params: Any = (("model", ""),)
+class PrintsForecasts(bt.Strategy):
+    params = (("model", ""), ("home", ""), ("last", 5))
 
     def __init__(self) -> None:
-        """Attach the indicator to the feed."""
-        self.forecast = LSTMForecast(self.data, model=self.p.model)
+        super().__init__()
+        self.forecast = LSTMForecast(self.data, model=self.p.model, home=self.p.home)
 
-    def stop(self) -> None:
-        """Print it."""
-        lines = self.forecast.lines
-        print(
-            f"{self.data._name}: signal {lines.signal[0]:+.0f}, "
-            f"confidence {lines.confidence[0]:.4f}, change {lines.change_pct[0]:+.4f} %"
-        )
+    def next(self) -> None:
+        if len(self.data) > self.data.buflen() - self.p.last:
+            print(
+                f"{self.data.datetime.datetime(0):%Y-%m-%d %H:%M}"
+                f"  signal {self.forecast.signal[0]:+.0f}"
+                f"  confidence {self.forecast.confidence[0]:.3f}"
+                f"  expected {self.forecast.change_pct[0]:+.3f} %"
+            )
+
+
+def feed_of(kind: str, path: str, minutes: int) -> bt.feed.DataBase:
+    """Return one of backtrader's feeds on a file."""
+    stated = {"timeframe": bt.TimeFrame.Minutes, "compression": minutes, "openinterest": None}
+    if kind == "csv":
+        stated["openinterest"] = -1
+        return bt.feeds.GenericCSVData(dataname=path, dtformat="%Y-%m-%d %H:%M:%S", **stated)
+    frame = pd.read_csv(path, index_col="timestamp", parse_dates=True)
+    return bt.feeds.PandasData(dataname=frame, **stated)
 
 
 def main() -> None:
-    """Run both feeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--csv", required=True, help="hourly candles")
+    parser.add_argument("--data", required=True, help="CSV file")
+    parser.add_argument("--feed", choices=["csv", "pandas"], default="csv")
+    parser.add_argument("--minutes", type=int, default=60, help="minutes of a bar")
     parser.add_argument("--model", required=True, help="models:/NAME@champion, or a folder")
-    options = parser.parse_args()
+    parser.add_argument("--home", default="", help="folder of the model registry")
+    args = parser.parse_args()
 
-    frame = pd.read_csv(options.csv, index_col="datetime", parse_dates=True)
-    feeds = {
-        "GenericCSVData": bt.feeds.GenericCSVData(
-            dataname=options.csv, dtformat="%Y-%m-%d %H:%M:%S", openinterest=-1, **HOURS
-        ),
-        "PandasData": bt.feeds.PandasData(dataname=frame, **HOURS),
-    }
-    for name, feed in feeds.items():
-        cerebro = bt.Cerebro()
-        cerebro.adddata(feed, name=name)
-        cerebro.addstrategy(PrintLast, model=options.model)
-        cerebro.run()
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(feed_of(args.feed, args.data, args.minutes))
+    cerebro.addstrategy(PrintsForecasts, model=args.model, home=args.home)
+    cerebro.run()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Each sample runs as its docstring says."""
+"""Each sample runs as its docstring says, on simulated candles and a tiny model."""
 
 from __future__ import annotations
 
-import json
+import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,135 +13,131 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "samples"
+SAMPLES = sorted((ROOT / "samples").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
-def candle_files(trained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("candles")
-    frame = trained.candles[0].to_frame()
-    frame.to_parquet(folder / "SIM_USDT.parquet")
-    text = frame.rename(columns={"timestamp": "datetime"})
-    text["datetime"] = text["datetime"].dt.strftime("%Y-%m-%d %H:%M:%S")
-    text.to_csv(folder / "generic.csv", index=False, float_format="%.17g")
-    return folder
+def candles(trained):
+    """The newest 700 candles: the model has seen less than half of them."""
+    return trained.candles[0].between(int(trained.candles[0].time[-700]), None)
 
 
-def run(command: list[str], home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LSTM_HOME": str(home), "MPLBACKEND": "Agg"}
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+@pytest.fixture(scope="module")
+def csv_file(candles, tmp_path_factory):
+    path = tmp_path_factory.mktemp("samples") / "SIM_USDT.csv"
+    frame = candles.to_frame()
+    frame["timestamp"] = frame.timestamp.dt.strftime("%Y-%m-%d %H:%M:%S")
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """Run a command from the repository's root, with the model's folder in place of MODEL."""
+
+    def start(*command):
+        done = subprocess.run(
+            [str(part).replace("MODEL", str(trained.model.path)) for part in command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "LSTM_HOME": str(tmp_path)},
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    return start
+
+
+def docstring(path):
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_sample_says_that_it_has_no_edge(path):
+    words = " ".join(docstring(path).split())
+    assert re.search(r"no edge|has an edge", words)
+    assert f"samples/{path.name}" in words
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_sample_explains_itself(path, monkeypatch, capsys):
+    import runpy
+
+    monkeypatch.setattr(sys, "argv", [path.name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert ended.value.code == 0
+    assert docstring(path).splitlines()[0].split()[0] in capsys.readouterr().out
+
+
+def test_trade_forecasts(run, csv_file, tmp_path):
+    picture = tmp_path / "run.png"
+    out = run(
+        sys.executable,
+        "samples/trade_forecasts.py",
+        *("--data", csv_file, "--model", "MODEL", "--plot", picture),
     )
+    assert int(re.search(r"total_trades: (\d+)", out)[1]) > 5
+    assert "before_unseen" in out
+    assert picture.stat().st_size > 10_000
 
 
-def run_sample(name: str, home: Path, *options: str) -> str:
-    done = run([sys.executable, str(SAMPLES / name), *options], home)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_every_sample_says_that_it_has_no_edge(path):
-    docstring = path.read_text().split('"""')[1].lower()
-    assert "no edge" in docstring
-
-
-def test_forecasts_are_traded_out_of_sample(trained, candle_files):
-    printed = run_sample(
-        "trade_forecasts.py",
-        trained.home.path,
-        "--data",
-        str(candle_files / "SIM_USDT.parquet"),
-        "--model",
-        trained.champion,
-        "--top-share",
-        "0.5",
+def test_forecast_as_signal(run, csv_file):
+    out = run(
+        sys.executable,
+        "samples/forecast_as_signal.py",
+        *("--data", csv_file, "--model", "MODEL", "--min-confidence", "0.5"),
     )
-    metrics = json.loads(printed)
-    assert metrics["total_trades"] > 0
-    assert metrics["fees_paid"] > 0
+    assert int(out.split()[0]) > 20
 
 
-def test_thresholds_are_tried_by_two_workers(trained, candle_files):
-    printed = run_sample(
-        "optimise_thresholds.py",
-        trained.home.path,
-        "--data",
-        str(candle_files / "SIM_USDT.parquet"),
-        "--model",
-        trained.champion,
-        "--cpus",
-        "2",
+def test_optimise_thresholds(run, csv_file):
+    out = run(
+        sys.executable,
+        "samples/optimise_thresholds.py",
+        *("--data", csv_file, "--model", "MODEL", "--cpus", "2"),
     )
-    assert re.findall(r"top_share (\S+)", printed) == ["0.05", "0.1", "0.2", "0.4"]
+    rows = [line.split() for line in out.splitlines()[1:-1]]
+    assert [row[0] for row in rows] == ["0.05", "0.10", "0.20", "0.40"]
+    trades = [int(row[1]) for row in rows]
+    assert 0 < trades[0] < trades[-1]
+    assert "no evidence" in out
 
 
-def test_the_indicator_is_a_signal(trained, candle_files):
-    printed = run_sample(
-        "forecast_as_signal.py",
-        trained.home.path,
-        "--data",
-        str(candle_files / "SIM_USDT.parquet"),
-        "--model",
-        trained.champion,
+@pytest.mark.parametrize("feed", ["csv", "pandas"])
+def test_own_feed(run, trained, candles, csv_file, feed):
+    out = run(
+        sys.executable,
+        "samples/own_feed.py",
+        *("--data", csv_file, "--feed", feed, "--model", "MODEL"),
     )
-    value = float(re.search(r"worth ([\d.]+)", printed).group(1))
-    assert value > 0
-    assert value != 10_000
+    forecast = trained.predictor().predict_latest(candles)
+    assert len(out.splitlines()) == 5
+    assert f"confidence {forecast.confidence:.3f}" in out.splitlines()[-1]
+    assert f"expected {forecast.change_pct:+.3f} %" in out.splitlines()[-1]
 
 
-def test_stock_feeds_give_one_forecast(trained, candle_files):
-    printed = run_sample(
-        "own_feed.py",
-        trained.home.path,
-        "--csv",
-        str(candle_files / "generic.csv"),
-        "--model",
-        str(trained.model.path),
+def test_btrun_with_the_command_of_its_docstring(run, candles, tmp_path):
+    path = tmp_path / "candles.csv"
+    frame = candles.to_frame()
+    frame.insert(0, "Date", frame.timestamp.dt.strftime("%Y-%m-%d"))
+    frame.insert(1, "Time", frame.timestamp.dt.strftime("%H:%M:%S"))
+    frame.drop(columns="timestamp").assign(OpenInterest=0).to_csv(path, index=False)
+    words = docstring(ROOT / "samples/btrun_shim.py").split("\n\n")[1].replace("\\\n", " ")
+    command = shlex.split(words)
+    assert command[0] == "btrun"
+    command[0] = str(Path(sys.executable).parent / "btrun")
+    command[command.index("candles.csv")] = str(path)
+    out = run(
+        *(
+            part.replace("models:/btc-1h@champion", "MODEL").replace(
+                "'MODEL'", "'MODEL',min_confidence=0.53"
+            )
+            for part in command
+        )
     )
-    generic, pandas = (line.split(": ", 1)[1] for line in printed.splitlines())
-    assert generic == pandas
-    latest = trained.predictor().predict_latest(trained.candles[0])
-    assert f"confidence {latest.confidence:.4f}" in generic
-
-
-def test_btrun_takes_the_shim(trained, candle_files, tmp_path):
-    # backtrader's own CSV layout: date, time, prices, volume, open interest.
-    frame = trained.candles[0].to_frame()
-    rows = [
-        f"{row.timestamp:%Y-%m-%d},{row.timestamp:%H:%M:%S},{row.open!r},{row.high!r},"
-        f"{row.low!r},{row.close!r},{row.volume!r},0"
-        for row in frame.itertuples()
-    ]
-    source = tmp_path / "candles.csv"
-    source.write_text("Date,Time,Open,High,Low,Close,Volume,OpenInterest\n" + "\n".join(rows))
-    shim = SAMPLES / "btrun_shim.py"
-    done = run(
-        [
-            str(Path(sys.executable).parent / "btrun"),
-            "--csvformat",
-            "btcsv",
-            "--data",
-            str(source),
-            "--timeframe",
-            "minutes",
-            "--compression",
-            "60",
-            "--strategy",
-            f"{shim}:LSTMStrategy:model='{trained.model.path}',top_share=0.5",
-            "--analyzer",
-            ":TradeAnalyzer",
-            "--pranalyzer",
-        ],
-        trained.home.path,
-    )
-    assert done.returncode == 0, done.stderr
-    total = re.search(r"- total: (\d+)", done.stdout)
-    assert total is not None, done.stdout
-    assert int(total.group(1)) > 0
+    assert int(re.search(r"total_trades: (\d+)", out)[1]) > 5
