@@ -79,10 +79,11 @@ def choose_period(config: BacktestConfig, predictor: Predictor, given: Candles) 
     cut = first - needed + 1
     candles = candles.between(int(candles.time[cut]), None)
     decided = decided[cut:]
-    seen = int((decided[needed - 1 :] < unseen).sum())
+    tradable = decided[needed - 1 : -1]
+    seen = int((tradable < unseen).sum())
     kind: Slice = "out_of_sample"
     if seen:
-        kind = "in_sample" if seen == len(decided) - needed + 1 else "mixed"
+        kind = "in_sample" if seen == len(tradable) else "mixed"
     notes = _notes(predictor, candles)
     return Period(predictor, candles, needed - 1, kind, notes)
 

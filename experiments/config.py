@@ -39,7 +39,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: str
+    preset: str = "custom"
     network: NetworkConfig
     data: DataConfig
     training: TrainingConfig = TrainingConfig()

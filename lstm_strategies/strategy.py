@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import backtrader as bt
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from lightning_models.predictor import Predictor
 from lstm_strategies.bar_times import closes_of, is_closed
-from lstm_strategies.broker import upgrade_broker
+from lstm_strategies.broker import SimulatedBroker, upgrade_broker
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import (
     candle_timeframe_of,
@@ -23,15 +22,15 @@ from lstm_strategies.feed import (
 )
 from lstm_strategies.indicator import LSTMForecast
 from lstm_strategies.models import predictor_of
+from lstm_strategies.no_trade import why_no_trade
 from lstm_strategies.parameters import CheckedParameters, attach
 from lstm_strategies.sizer import RiskSizer, mean_true_range
+from lstm_strategies.standing import Standing
 from lstm_strategies.trades import fills_of
 from lstm_strategies.verdicts import (
     BEFORE_UNSEEN,
     CONFIDENT_DOWN,
     CONFIDENT_UP,
-    DISAGREEING,
-    UNDER_THRESHOLD,
     WITHOUT_FORECAST,
     judge,
 )
@@ -40,42 +39,7 @@ __all__ = ["LSTMStrategy"]
 
 _log = logging.getLogger(__name__)
 
-# Lots added and subtracted in binary do not cancel to the last bit.
-RESIDUE = 1e-9
-
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(eq=False)
-class _Traded:
-    """A feed that is traded, and where the strategy stands in it."""
-
-    data: Any
-    forecast: LSTMForecast
-    first_bar: int
-    bracket: list[Any] = field(default_factory=list)
-    # Of this strategy alone; backtrader's position is that of all strategies together.
-    held: float = 0.0
-    bar: int = 0
-    verdicts: list[str] = field(default_factory=list)
-    exit: Any = None
-
-    @property
-    def leaving(self) -> bool:
-        return self.exit is not None and self.exit.alive()
-
-    @property
-    def stance(self) -> int:
-        # +1 or -1 for what is held, or ordered and not yet filled; a volume filler may leave
-        # an order waiting for bars.
-        if self.bracket and self.bracket[0].alive():
-            return 1 if self.bracket[0].isbuy() else -1
-        return (self.held > 0) - (self.held < 0)
-
-    def add_fill(self, size: float) -> None:
-        self.held += size
-        if abs(self.held) <= RESIDUE * abs(size):
-            self.held = 0.0
 
 
 class LSTMStrategy(bt.Strategy, CheckedParameters):
@@ -171,7 +135,7 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
             for data in self.traded
         }
         self._feeds = {
-            data: _Traded(data, forecast, forecast._minperiod)
+            data: Standing(data, forecast, forecast._minperiod)
             for data, forecast in self.forecasts.items()
         }
         for feed in self._feeds.values():
@@ -216,25 +180,22 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
 
     def notify_order(self, order: Any) -> None:
         """Count and log what became of each order."""
+        if order.status in (order.Submitted, order.Accepted):
+            return
         feed = self._feeds.get(order.data)
         if feed is not None and order.executed.size:
             for fill in fills_of(order):
                 feed.add_fill(fill.closed + fill.opened)
-        if order.status in (order.Submitted, order.Accepted, order.Partial):
+        if order.status == order.Partial:
             return
         fate = order.getstatusname().lower()
         self.counts[f"orders_{fate}"] += 1
         refused = order.status in (order.Margin, order.Rejected)
-        _log.log(
-            logging.WARNING if refused else logging.DEBUG,
-            "%s %s order %d: %s, %.8g at %.8g",
-            order.data._name,
-            "buy" if order.isbuy() else "sell",
-            order.ref,
-            fate,
-            order.executed.size if not refused else order.created.size,
-            order.executed.price if not refused else order.created.price or math.nan,
-        )
+        # A SimulatedBroker tells of its refusals itself.
+        if refused and not isinstance(self.broker, SimulatedBroker):
+            _log_order(logging.WARNING, order, fate, order.created)
+        elif _log.isEnabledFor(logging.DEBUG):
+            _log_order(logging.DEBUG, order, fate, order.executed)
 
     def stop(self) -> None:
         """Say why, where no order was ever filled."""
@@ -248,44 +209,21 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
 
     def why_no_trade(self) -> str:
         """Return in words why no position was opened."""
-        counts = self.counts
-        bundle = self.predictor.bundle
-        if not counts["forecasts"]:
-            bars = sum(len(data) for data in self.traded)
-            return (
-                f"no position was opened: there was no forecast in {bars} bars; "
-                f"{self.predictor.model} needs {self.predictor.required_bars} bars of history "
-                f"without a hole of more than {bundle.bridged_share:.0%} of its window"
-            )
-        reasons = [
-            f"{counts[key]} {words}"
-            for key, words in (
-                (
-                    BEFORE_UNSEEN,
-                    f"before {bundle.unseen_from:%Y-%m-%d %H:%M}Z, which the model has seen",
-                ),
-                (UNDER_THRESHOLD, f"under the confidence of {self.threshold:.3f}"),
-                (DISAGREEING, "whose median points the other way"),
-                ("under_edge", f"under {self.p.min_edge:g} times the cost of a round trip"),
-                ("short_refused", "down, with long_only"),
-                ("orders_margin", "refused for lack of cash"),
-                ("unsized", "too small for one lot, or without a stop distance"),
-            )
-            if counts[key]
-        ]
-        return (
-            f"no position was opened: of {counts['forecasts']} forecasts "
-            f"{', '.join(reasons) or 'none led to an order'}; the largest confidence was "
-            f"{self.largest_confidence:.3f}. Honest confidence is small: try top_share=0.1 or a "
-            "lower min_confidence"
+        return why_no_trade(
+            self.counts,
+            self.predictor,
+            bars=sum(len(data) for data in self.traded),
+            threshold=self.threshold,
+            min_edge=self.p.min_edge,
+            largest_confidence=self.largest_confidence,
         )
 
-    def _judge_all(self, feed: _Traded) -> list[str]:
+    def _judge_all(self, feed: Standing) -> list[str]:
         lines = feed.forecast.lines
         dates = np.array(feed.data.datetime.array[: len(lines.signal.array)])
         return self._judge(np.array(lines.confidence.array), np.array(lines.signal.array), dates)
 
-    def _judge_present(self, feed: _Traded) -> str:
+    def _judge_present(self, feed: Standing) -> str:
         lines = feed.forecast.lines
         columns = (lines.confidence[0], lines.signal[0], feed.data.datetime[0])
         (verdict,) = self._judge(*(np.array([value]) for value in columns))
@@ -310,16 +248,16 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
             milliseconds_of_date(data.datetime[0]), self.predictor.timeframe
         )
 
-    def _act(self, feed: _Traded, direction: int) -> None:
-        stance = feed.stance
-        if direction == stance or feed.leaving:
+    def _act(self, feed: Standing, direction: int) -> None:
+        present = feed.direction
+        if direction == present or feed.leaves:
             return
-        if stance:
+        if present:
             self._leave(feed)
         if self._may_enter(feed.data, direction):
             self._enter(feed, direction)
 
-    def _leave(self, feed: _Traded) -> None:
+    def _leave(self, feed: Standing) -> None:
         for order in feed.bracket:
             if order.alive():
                 self.cancel(order)
@@ -350,7 +288,7 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
         move = abs(self.forecasts[data].lines.change_pct[0]) / 100.0
         return math.inf if cost == 0 else float(move / cost)
 
-    def _enter(self, feed: _Traded, direction: int) -> None:
+    def _enter(self, feed: Standing, direction: int) -> None:
         data = feed.data
         stop = self.stop_distance(data)
         size = self.getsizing(data, isbuy=direction > 0) if 0 < stop < math.inf else 0
@@ -384,7 +322,7 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
                     self._id,
                 )
 
-    def _keep_bars(self, feed: _Traded) -> None:
+    def _keep_bars(self, feed: Standing) -> None:
         # With exactbars=1 a feed keeps as many bars as its lines were asked for.
         if self.p.atr_period + 1 > feed.first_bar:
             for line in feed.data.lines:
@@ -423,3 +361,16 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
                 raise ParameterError(f"{name}={value!r}: give a number above 0")
         if self.p.atr_period != int(self.p.atr_period):
             raise ParameterError(f"atr_period={self.p.atr_period!r}: give a whole number of bars")
+
+
+def _log_order(level: int, order: Any, fate: str, numbers: Any) -> None:
+    _log.log(
+        level,
+        "%s %s order %d: %s, %.8g at %.8g",
+        order.data._name,
+        "buy" if order.isbuy() else "sell",
+        order.ref,
+        fate,
+        numbers.size,
+        numbers.price or math.nan,
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightning_models.errors import ConfigError
-
 __all__ = ["no_settings"]
 
 
@@ -18,4 +16,6 @@ def no_settings(command: str, settings: Sequence[str] | None) -> None:
         If anything was given.
     """
     if settings:
+        from lightning_models.errors import ConfigError  # its package takes a second
+
         raise ConfigError(f"{command} has no settings: leave out --set {settings[0]}")

@@ -291,7 +291,7 @@ def test_candle_that_the_data_leaves_unfinished_is_not_forecast(
     assert_rows_are(strategy, predictor.predict_batch(cut.resample("1h")), predictor.required_bars)
 
 
-def test_holes_are_bridged_alike_in_every_run_mode(record, predictor, candles, run_mode):
+def test_holes_are_bridged_alike_in_bulk_and_bar_by_bar(record, predictor, candles, both_ways):
     kept = np.ones(len(candles), dtype=bool)
     kept[[95, 110, 111]] = False
     holed = Candles(
@@ -303,7 +303,7 @@ def test_holes_are_bridged_alike_in_every_run_mode(record, predictor, candles, r
     )
     expected = predictor.predict_batch(holed)
     assert expected.signal.iloc[predictor.required_bars - 1 :].isna().any()
-    strategy = record(added(CandleData(dataname=holed)), mode=run_mode)
+    strategy = record(added(CandleData(dataname=holed)), mode=both_ways)
     assert_rows_are(strategy, expected, predictor.required_bars)
 
 
@@ -330,7 +330,7 @@ def test_first_forecast_needs_exactly_the_required_bars(record, predictor, candl
 
 @pytest.mark.parametrize("column", ["close", "volume"])
 def test_missing_price_silences_the_forecast_until_the_history_is_whole_again(
-    record, predictor, candles, run_mode, column
+    record, predictor, candles, both_ways, column
 ):
     frame = frame_of(candles, candles.time)
     broken = 70
@@ -338,7 +338,7 @@ def test_missing_price_silences_the_forecast_until_the_history_is_whole_again(
     data = bt.feeds.PandasData(
         dataname=frame, timeframe=bt.TimeFrame.Minutes, compression=60, openinterest=None
     )
-    strategy = record(added(data), mode=run_mode)
+    strategy = record(added(data), mode=both_ways)
     silent = {bar for bar, row in strategy.rows.items() if np.isnan(row).all()}
     told = {bar for bar, row in strategy.rows.items() if not np.isnan(row).any()}
     back = broken + predictor.required_bars
@@ -348,7 +348,7 @@ def test_missing_price_silences_the_forecast_until_the_history_is_whole_again(
 
 
 def test_longest_feature_set_runs_in_the_smallest_memory(trained, trained_on_everything, both_ways):
-    candles = trained.candles[0].between(None, int(trained.candles[0].time[900]))
+    candles = trained.candles[0].between(None, int(trained.candles[0].time[700]))
     longest = trained_on_everything
     cerebro = bt.Cerebro(stdstats=False)
     cerebro.adddata(CandleData(dataname=candles))

@@ -50,10 +50,10 @@ def test_folder_is_read_each_time_and_shared_while_unchanged(trained, tmp_path):
         predictor_of(str(folder))
 
 
-def test_homes_do_not_share_names(trained, home, tmp_path):
+def test_homes_do_not_share_names(trained, home, other_home):
     predictor_of("models:/tiny/1", home)
     with pytest.raises(ModelNotFoundError):
-        predictor_of("models:/tiny/1", str(tmp_path / "empty"))
+        predictor_of("models:/tiny/1", str(other_home.path))
 
 
 def test_home_of_the_environment_is_the_default(trained, home, monkeypatch):

@@ -87,10 +87,10 @@ def predictor(trained):
 
 @pytest.fixture(scope="module")
 def candles(trained, predictor):
-    """The candles around the end of what the model has seen: 200 before it, the rest after."""
+    """The candles around the end of what the model has seen: 120 before it, 300 after."""
     one = trained.candles[0]
     unseen = int(np.searchsorted(one.time, predictor.bundle.unseen_from_ms))
-    return one.between(int(one.time[unseen - 200]), None)
+    return one.between(int(one.time[unseen - 120]), int(one.time[unseen + 300]))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def other_candles(trained, candles):
     market = simulate_market(
         candles=len(trained.candles[0]), symbols=("OTHER/USDT",), seed=1, signal=0.5
     )
-    return market[0].between(int(candles.time[0]), None)
+    return market[0].between(int(candles.time[0]), int(candles.time[-1]) + 1)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_no_position_before_what_the_model_has_not_seen(trade, predictor, candle
     # The decision falls at a close, the fill at the next open: both stamp the bar's end.
     assert first > predictor.bundle.unseen_from_ms
     assert first <= predictor.bundle.unseen_from_ms + 30 * candles.period_ms
-    assert strategy.counts["before_unseen"] == 200 - predictor.required_bars
+    assert strategy.counts["before_unseen"] == 120 - predictor.required_bars
 
 
 def test_in_sample_trades_on_what_the_model_has_seen(trade, predictor, candles):
@@ -298,7 +298,7 @@ def _frame(candles, ohlcv):
 # --- nothing looks ahead
 
 
-@pytest.mark.parametrize("cut", [260, 350, 420])
+@pytest.mark.parametrize("cut", [180, 300])
 def test_cutting_the_data_changes_no_earlier_trade(trade, candles, cut, both_ways):
     whole = trade(candles, mode=both_ways)
     part = trade(candles.between(None, int(candles.time[cut])), mode=both_ways)
@@ -314,7 +314,7 @@ def _what(fill):
 def test_changed_candles_do_change_later_trades(trade, candles):
     # The control: the comparison above can tell runs apart.
     later = candles.ohlcv.copy()
-    later[300:, 4] = later[300:, 4][::-1]
+    later[200:, 4] = later[200:, 4][::-1]
     changed = Candles(
         symbol=candles.symbol,
         timeframe=candles.timeframe,
@@ -324,12 +324,12 @@ def test_changed_candles_do_change_later_trades(trade, candles):
     )
     whole, other = trade(candles), trade(changed)
     assert [_what(each) for each in whole.fills] != [_what(each) for each in other.fills]
-    before = [_what(each) for each in whole.fills if each.bar <= 300]
-    assert [_what(each) for each in other.fills if each.bar <= 300] == before
+    before = [_what(each) for each in whole.fills if each.bar <= 200]
+    assert [_what(each) for each in other.fills if each.bar <= 200] == before
 
 
 def test_same_trades_in_every_run_mode(trade, candles, run_mode):
-    part = candles.between(None, int(candles.time[330]))
+    part = candles.between(None, int(candles.time[230]))
     expected = trade(part)
     strategy = trade(part, mode=run_mode)
     assert len(expected.fills) > 20
@@ -452,13 +452,13 @@ def test_two_symbols_trade_side_by_side(trade, predictor, candles, other_candles
 def test_symbol_without_history_does_not_hold_up_the_other(
     trade, candles, other_candles, both_ways
 ):
-    listed_late = other_candles.between(int(candles.time[300]), None)
+    listed_late = other_candles.between(int(candles.time[200]), None)
     strategy = trade(candles, listed_late, mode=both_ways, risk_per_trade=0.002)
     first = {
         name: min(each.stamp for each in strategy.entries if each.feed == name)
         for name in ("SIM/USDT", "OTHER/USDT")
     }
-    assert first["SIM/USDT"] < int(candles.time[300]) < first["OTHER/USDT"]
+    assert first["SIM/USDT"] < int(candles.time[200]) < first["OTHER/USDT"]
 
 
 def test_own_next_of_a_subclass_waits_for_every_feed(trade, candles, other_candles):
@@ -467,9 +467,9 @@ def test_own_next_of_a_subclass_waits_for_every_feed(trade, candles, other_candl
             assert len(self.data1)
             super().next()
 
-    listed_late = other_candles.between(int(candles.time[300]), None)
+    listed_late = other_candles.between(int(candles.time[200]), None)
     strategy = trade(candles, listed_late, kind=Own, risk_per_trade=0.002)
-    assert min(each.stamp for each in strategy.fills) > int(candles.time[300])
+    assert min(each.stamp for each in strategy.fills) > int(candles.time[200])
 
 
 @pytest.mark.parametrize("count", [1, 5, 60])
@@ -500,8 +500,14 @@ def test_only_feeds_of_another_timeframe_are_refused(trade, candles):
 
 
 @pytest.fixture(scope="module")
-def fine_candles(candles):
+def few_candles(candles):
+    return candles.between(None, int(candles.time[220]))
+
+
+@pytest.fixture(scope="module")
+def fine_candles(few_candles):
     """Quarters of an hour that make up the hourly candles."""
+    candles = few_candles
     opened, high, low, close, volume = np.repeat(candles.ohlcv, 4, axis=0).T
     quarter = np.arange(len(opened)) % 4
     ends = np.where(quarter == 3, close, opened)
@@ -520,30 +526,35 @@ def fine_candles(candles):
     )
 
 
-def test_resampled_feed_trades_as_the_candles_it_is_made_of(trade, candles, fine_candles):
+def test_resampled_feed_trades_as_the_candles_it_is_made_of(trade, few_candles, fine_candles):
     base = CandleData(dataname=fine_candles, name="fine")
 
     def coarser(cerebro):
         cerebro.resampledata(base, name="SIM/USDT", timeframe=bt.TimeFrame.Minutes, compression=60)
 
     strategy = trade(base, prepare=coarser)
-    expected = trade(candles)
+    expected = trade(few_candles)
     assert strategy.counts["before_unseen"] == expected.counts["before_unseen"]
-    entries = [(each.bar, each.price, each.size > 0) for each in strategy.entries]
-    assert entries == [(each.bar, each.price, each.size > 0) for each in expected.entries]
+    assert len(expected.entries) > 10
+    assert _entered(strategy, before=219) == _entered(expected, before=219)
 
 
-def test_replayed_bar_is_acted_on_when_it_is_finished(trade, predictor, candles, fine_candles):
+def test_replayed_bar_is_acted_on_when_it_is_finished(trade, few_candles, fine_candles):
     def replayed(cerebro):
         cerebro.replaydata(
             CandleData(dataname=fine_candles), timeframe=bt.TimeFrame.Minutes, compression=60
         )
 
     strategy = trade(prepare=replayed, atr_stop=50.0, atr_target=50.0)
-    expected = trade(candles, atr_stop=50.0, atr_target=50.0)
+    expected = trade(few_candles, atr_stop=50.0, atr_target=50.0)
     assert strategy.counts["forecasts"] == expected.counts["forecasts"]
-    entries = [(each.bar, each.price, each.size > 0) for each in strategy.entries]
-    assert entries == [(each.bar, each.price, each.size > 0) for each in expected.entries]
+    assert len(expected.entries) > 10
+    assert _entered(strategy, before=219) == _entered(expected, before=219)
+
+
+def _entered(strategy, before):
+    # The last bar of resampled data comes when there is no other to fill an order.
+    return [(each.bar, each.price, each.size > 0) for each in strategy.entries if each.bar < before]
 
 
 # --- orders
@@ -557,8 +568,11 @@ def test_order_refused_for_lack_of_cash_is_counted_and_logged(trade, candles, ca
     with caplog.at_level(logging.WARNING):
         strategy = trade(candles, prepare=lambda cerebro: cerebro.addsizer(TooMuch))
     assert strategy.fills == []
-    assert strategy.counts["orders_margin"] == strategy.counts["passed"] > 0
-    assert "margin, 1000 at" in caplog.text
+    # An order of the last bar has nobody left to refuse it.
+    assert 0 <= strategy.counts["passed"] - strategy.counts["orders_margin"] <= 1
+    assert strategy.counts["orders_margin"] > 10
+    refusals = [each for each in caplog.records if "refused: " in each.getMessage()]
+    assert len(refusals) == strategy.counts["orders_margin"]
     assert f"{strategy.counts['orders_margin']} refused for lack of cash" in caplog.text
 
 
@@ -640,6 +654,20 @@ def test_broker_of_the_users_own_is_left_alone(trade, candles, caplog):
     assert "left as it is" in caplog.text
 
 
+def test_refusals_of_another_broker_are_logged_too(trade, candles, caplog):
+    class Own(bt.brokers.BackBroker):
+        pass
+
+    def owned(cerebro):
+        cerebro.setbroker(Own())
+        cerebro.addsizer(bt.sizers.FixedSize, stake=1_000)
+
+    with caplog.at_level(logging.WARNING):
+        strategy = trade(candles, fees=None, prepare=owned)
+    refusals = [each for each in caplog.records if ": margin, " in each.getMessage()]
+    assert len(refusals) == strategy.counts["orders_margin"] > 0
+
+
 def test_two_strategies_on_one_feed_are_warned_and_close_only_their_own(
     trade, trained, candles, caplog
 ):
@@ -684,7 +712,7 @@ def test_threshold_that_nothing_reached_is_named(trade, candles, caplog):
 
 
 def test_seen_candles_are_named(trade, predictor, candles):
-    seen = candles.between(None, int(candles.time[150]))
+    seen = candles.between(None, int(candles.time[100]))
     said = trade(seen).why_no_trade()
     assert (
         f"before {predictor.bundle.unseen_from:%Y-%m-%d %H:%M}Z, which the model has seen" in said

@@ -202,8 +202,7 @@ def test_nothing_unseen_says_so_and_what_helps(backtest, market, unseen_from, tm
         f"has seen everything before {unseen_from}", "Give newer candles, or --in-sample"
     )
     ended = backtest("--in-sample", "--json", data=(file,)).done()
-    # The close of the last candle is the first decision that is unseen, and it cannot trade.
-    assert ended.json["slice"] == "mixed"
+    assert ended.json["slice"] == "in_sample"
 
 
 def test_too_few_candles_say_how_many_and_why(backtest, market, bundle, tmp_path):
