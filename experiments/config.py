@@ -15,7 +15,7 @@ from pydantic import (
 from experiments.moment import Moment
 from experiments.settings import flatten, parse_settings, validated
 from lightning_models.candles.timestamps import iso_utc_of
-from lightning_models.data import DataConfig
+from lightning_models.data.datamodule import DataConfig
 from lightning_models.networks import NetworkConfig
 from lightning_models.training import TrainingConfig
 

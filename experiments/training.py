@@ -24,7 +24,7 @@ from experiments.tracking import (
 )
 from lightning_models.bundle import Bundle, bundle_sha256, write_bundle
 from lightning_models.candles import Candles, fingerprint_of
-from lightning_models.data import CandleDataModule
+from lightning_models.data.datamodule import CandleDataModule
 from lightning_models.errors import StorageError, TrainingError
 from lightning_models.evaluation import (
     ForecastScores,

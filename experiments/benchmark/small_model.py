@@ -9,7 +9,7 @@ import torch
 from experiments.presets import load_train_config
 from lightning_models.bundle import write_bundle
 from lightning_models.candles import simulate_market
-from lightning_models.data import CandleDataModule
+from lightning_models.data.datamodule import CandleDataModule
 from lightning_models.export import export_bundle
 from lightning_models.networks import build_network
 

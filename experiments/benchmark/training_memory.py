@@ -69,7 +69,7 @@ def _measure(candles: int) -> dict[str, int]:
 
 def _train(market: Sequence[Candles]) -> int:
     from experiments.presets import load_train_config
-    from lightning_models.data import CandleDataModule
+    from lightning_models.data.datamodule import CandleDataModule
     from lightning_models.networks import build_network
     from lightning_models.training import fit
 

@@ -13,7 +13,7 @@ import torch
 from experiments.benchmark.figure import BenchmarkConfig, Figure
 from experiments.presets import load_train_config
 from lightning_models.candles import simulate_market
-from lightning_models.data import CandleDataModule
+from lightning_models.data.datamodule import CandleDataModule
 from lightning_models.module import ForecastModule
 from lightning_models.networks import build_network
 from lightning_models.training import quiet_lightning

@@ -1,8 +1,11 @@
-"""From features to batches: slices in time, labels, windows."""
+"""From features to batches: slices in time, labels, windows.
+
+`CandleDataModule` is imported from `lightning_models.data.datamodule`: it needs Lightning, which
+a forecast does not.
+"""
 
 from __future__ import annotations
 
-from lightning_models.data.datamodule import CandleDataModule, DataConfig, SampleSet
 from lightning_models.data.horizons import Horizon, resolve_horizons
 from lightning_models.data.labels import Labels, label_returns
 from lightning_models.data.scaling import Scaler, ScalerFit
@@ -12,11 +15,8 @@ from lightning_models.data.windows import Batch, WindowLoader
 __all__ = [
     "SLICE_NAMES",
     "Batch",
-    "CandleDataModule",
-    "DataConfig",
     "Horizon",
     "Labels",
-    "SampleSet",
     "Scaler",
     "ScalerFit",
     "SliceConfig",

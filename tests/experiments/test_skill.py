@@ -11,7 +11,7 @@ from __future__ import annotations
 import pytest
 
 from lightning_models import simulate_market
-from lightning_models.data import CandleDataModule, DataConfig
+from lightning_models.data.datamodule import CandleDataModule, DataConfig
 from lightning_models.evaluation import evaluate
 from lightning_models.evaluation.collect import collect_outcomes
 from lightning_models.export import export_bundle

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lightning_models import Forecast, load_predictor, simulate_market
 from lightning_models.bundle import write_bundle
-from lightning_models.data import CandleDataModule, DataConfig
+from lightning_models.data.datamodule import CandleDataModule, DataConfig
 from lightning_models.errors import (
     BundleError,
     CandleError,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lightning_models import simulate_market
-from lightning_models.data import CandleDataModule, DataConfig
+from lightning_models.data.datamodule import CandleDataModule, DataConfig
 from lightning_models.networks import build_network
 from lightning_models.networks.multi_layer import MultiLayerConfig
 from lightning_models.training import TrainingConfig, fit

@@ -61,7 +61,6 @@ def test_a_forecast_by_folder_needs_no_more_than_torch(imported, name):
     assert name not in imported
 
 
-@pytest.mark.xfail(reason="the bundle's slices and scaler lie beside the data module")
 def test_a_forecast_by_folder_needs_no_trainer(imported):
     assert "pytorch_lightning" not in imported
 

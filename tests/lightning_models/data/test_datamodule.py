@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lightning_models import simulate_market
-from lightning_models.data import SLICE_NAMES, CandleDataModule, DataConfig, ScalerFit
+from lightning_models.data import SLICE_NAMES, ScalerFit
+from lightning_models.data.datamodule import CandleDataModule, DataConfig
 from lightning_models.errors import CandleError, ConfigError, FeatureError, TooFewCandlesError
 from lightning_models.features import compute_features
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from lightning_models import simulate_market
 from lightning_models.bundle import load_network, read_bundle, write_bundle
-from lightning_models.data import CandleDataModule, DataConfig
+from lightning_models.data.datamodule import CandleDataModule, DataConfig
 from lightning_models.export import export_bundle
 from lightning_models.inference import NetworkRunner
 from lightning_models.loading import load_predictor_from
