@@ -97,11 +97,17 @@ def backtest(
 def _one_symbol(candles: Candles | Sequence[Candles]) -> Candles:
     if isinstance(candles, Candles):
         return candles
-    if len(candles) != 1:
+    given = list(candles) if isinstance(candles, (list, tuple)) else [candles]
+    if len(given) != 1:
         raise ConfigError(
-            f"a backtest takes one symbol, got {len(candles)}: call it once for each of them"
+            f"a backtest takes one symbol, got {len(given)}: call it once for each of them"
         )
-    return candles[0]
+    if not isinstance(given[0], Candles):
+        raise ConfigError(
+            f"a backtest runs on Candles, not on a {type(given[0]).__name__}: read it with "
+            "read_candles(…) first"
+        )
+    return given[0]
 
 
 def _run(config: BacktestConfig, period: Period, home: Home) -> Any:

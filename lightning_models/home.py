@@ -33,6 +33,12 @@ class Home:
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.path / 'mlflow.db'}"
 
     @property
+    def has_registry(self) -> bool:
+        """Whether there can be a model: a server that was named, or a database that exists."""
+        own = f"sqlite:///{self.path / 'mlflow.db'}"
+        return self.tracking_uri != own or (self.path / "mlflow.db").exists()
+
+    @property
     def artifacts(self) -> Path:
         """Where runs of the database in this folder keep their files."""
         return self.path / "artifacts"

@@ -47,7 +47,14 @@ def load_predictor(
     if name.startswith("models:"):
         from lightning_models.registry import Registry  # three seconds of MLflow
 
-        folder, fixed = Registry(find_home(home)).resolve(name)
+        place = find_home(home)
+        if not place.has_registry:
+            raise ModelNotFoundError(
+                f"no model {name!r}: {place.path} holds no registry yet. Check --home or "
+                "$LSTM_HOME, or train one: lstm-strategies train --preset price-predictor "
+                "--data FILE --name NAME"
+            )
+        folder, fixed = Registry(place).resolve(name)
         return load_predictor_from(folder, fixed)
     folder = Path(name).expanduser()
     if not folder.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -152,6 +153,9 @@ class SimulatedBroker(bt.brokers.BackBroker, CheckedParameters):
         # backtrader checks a limit or stop on a slower feed again and again against the same
         # bar, even one that was complete before the order was made.
         prices = prices_of(order.data)
+        # A bar without a price fills nothing: the order waits for one that has.
+        if any(math.isnan(price) for price in prices):
+            return
         bar = (len(order.data), order.data.datetime[0], *prices)
         if self._checked.get(order.ref) == bar or self._too_early(order):
             return

@@ -69,7 +69,8 @@ def milliseconds_of_date(date: float) -> int:
     43200000
     """
     days = int(date // 1.0)
-    return (days - _EPOCH) * DAY_MS + round((date - days) * DAY_MS)
+    # backtrader ends a day 10 microseconds before midnight, which must not round into the next.
+    return (days - _EPOCH) * DAY_MS + min(round((date - days) * DAY_MS), DAY_MS - 1)
 
 
 def milliseconds_of_dates(dates: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -81,7 +82,7 @@ def milliseconds_of_dates(dates: npt.NDArray[np.float64]) -> npt.NDArray[np.int6
     [43200000]
     """
     days = np.floor(dates)
-    within = np.rint((dates - days) * DAY_MS)
+    within = np.minimum(np.rint((dates - days) * DAY_MS), DAY_MS - 1)
     return np.asarray((days - _EPOCH) * DAY_MS + within, dtype=np.int64)
 
 

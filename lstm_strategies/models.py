@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ def predictor_of(model: str, home: str = "") -> Predictor:
     ModelNotFoundError, BundleError
         As `lightning_models.load_predictor` does.
     """
+    model = os.fspath(model)
     place = find_home(home or None)
     fixed = _FIXED.fullmatch(model)
     known = _loaded.get((model, str(place.path))) if fixed else None

@@ -55,7 +55,7 @@ def backtest_command(
     """Trade a model's forecasts on candles it has not seen, beside buy-and-hold."""
     with errors.status("loading the model"):
         from experiments.backtesting import backtest
-        from experiments.cli.sources import read_sources
+        from experiments.cli.sources import closed_by_now, read_sources
         from experiments.config import BacktestConfig
         from experiments.moment import moment_of
         from experiments.settings import validated
@@ -77,7 +77,8 @@ def backtest_command(
         )
         with quiet_mlflow():
             predictor = load_predictor(config.model, home=home)
-    sources = read_sources(data, timeframe=predictor.timeframe, market=predictor.bundle.market)
+    read = read_sources(data, timeframe=predictor.timeframe, market=predictor.bundle.market)
+    sources = [closed_by_now(one) for one in read]
     found = []
     for candles in sources:
         folder = report

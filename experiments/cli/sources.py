@@ -5,12 +5,14 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from pathlib import Path
+from time import time_ns
 
-from lightning_models.candles import Candles, read_candles, symbol_of_path
+from experiments.cli.console import note
+from lightning_models.candles import Candles, iso_utc, read_candles, symbol_of_path
 from lightning_models.candles.candles import Market, check_market
-from lightning_models.errors import ConfigError
+from lightning_models.errors import ConfigError, TooFewCandlesError
 
-__all__ = ["expand_specs", "read_sources"]
+__all__ = ["closed_by_now", "expand_specs", "read_sources"]
 
 
 def expand_specs(specs: Sequence[str]) -> list[tuple[str, Path]]:
@@ -48,6 +50,32 @@ def expand_specs(specs: Sequence[str]) -> list[tuple[str, Path]]:
                 f"--data OTHER={path}"
             )
     return found
+
+
+def closed_by_now(candles: Candles) -> Candles:
+    """Return the candles that have closed by this machine's clock; a note names the others.
+
+    An exchange's newest candle is still forming: trained or traded on, it would be one that
+    never was.
+
+    Raises
+    ------
+    TooFewCandlesError
+        If none has closed.
+    """
+    now = time_ns() // 1_000_000
+    known = candles.between(None, now - candles.period_ms + 1)
+    if not len(known):
+        raise TooFewCandlesError(
+            f"no candle of {candles.symbol} has closed yet: the first one closes at "
+            f"{iso_utc(int(candles.time[0]) + candles.period_ms)}. Give finished candles"
+        )
+    if len(known) < len(candles):
+        note(
+            f"note: {len(candles) - len(known)} of the candles of {candles.symbol} have not closed "
+            "yet and are left out"
+        )
+    return known
 
 
 def read_sources(

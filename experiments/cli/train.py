@@ -52,11 +52,12 @@ def train_command(
     settings: SetOption = None,
 ) -> None:
     """Train a model on candles, evaluate it on later ones, and register it."""
-    from experiments.cli.sources import read_sources
+    from experiments.cli.sources import closed_by_now, read_sources
     from experiments.cli.tables import scores_table
 
     with errors.status("reading candles"):
-        candles = read_sources(data, timeframe=timeframe, market=market)
+        given = read_sources(data, timeframe=timeframe, market=market)
+        candles = [closed_by_now(one) for one in given]
     total = sum(len(one) for one in candles)
     incomplete = sum(int(one.incomplete.sum()) for one in candles)
     note(

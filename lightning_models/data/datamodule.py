@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from lightning_models.candles.candles import Candles
+from lightning_models.candles.validation import validate
 from lightning_models.data.horizons import Horizon, resolve_horizons
 from lightning_models.data.labels import label_returns
 from lightning_models.data.scaling import Scaler, ScalerFit
@@ -26,7 +28,6 @@ from lightning_models.features.compute import warmup_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lightning_models.candles.candles import Candles
 
 __all__ = ["CandleDataModule", "DataConfig", "SampleSet"]
 
@@ -137,7 +138,7 @@ class CandleDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.config = config
-        self.candles = tuple(sorted(candles, key=lambda one: one.symbol))
+        self.candles = tuple(sorted(_validated(candles), key=lambda one: one.symbol))
         self.batch_size = batch_size
         self.seed = seed
         self.symbols, self.timeframe, self.market = _common_frame(self.candles)
@@ -285,6 +286,18 @@ class CandleDataModule(LightningDataModule):
                 "part in the later slices only",
                 symbol,
             )
+
+
+def _validated(candles: Candles | Sequence[Candles]) -> list[Candles]:
+    # Candles may be built by hand; what they hold is checked here at the latest.
+    given = [candles] if isinstance(candles, Candles) else list(candles)
+    for one in given:
+        if not isinstance(one, Candles):
+            raise ConfigError(
+                f"a model is trained on Candles, not on a {type(one).__name__}: read it with "
+                "read_candles(…) first"
+            )
+    return [validate(one) for one in given]
 
 
 def _common_frame(
