@@ -256,7 +256,7 @@ class Predictor:
             return np.full(horizons, np.nan), np.full((horizons, 3), np.nan)
         (window,) = np.split(table.values, [-self.lookback])[1:]
         scaled = self._bundle.scaler.transform(window)
-        raw = self._runner.run(scaled, np.array([self.lookback - 1]))
+        raw = self._runner.run_one(scaled)
         probability, quantiles = self._calibrated(*raw, table.volatility[-1:])
         return probability[0], quantiles[0]
 

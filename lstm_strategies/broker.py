@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ import backtrader as bt
 from lstm_strategies.commission import CryptoCommission
 from lstm_strategies.intrabar import (
     crossed_at_open,
+    is_untouched,
     prices_of,
     rest_of_bar,
     rests_at_limit,
@@ -83,9 +85,15 @@ class SimulatedBroker(bt.brokers.BackBroker, CheckedParameters):
         # Accept before sorting; backtrader's own look afterwards finds nothing submitted.
         if self.p.checksubmit:
             self.check_submitted()
-        # backtrader goes through the orders as they were submitted: a target before a stop.
-        self._sort_pending()
-        super().next()
+        if self._all_untouched():
+            # Most bars of a held position lie between its stop and its target.
+            waiting, self.pending = self.pending, deque()
+            super().next()
+            self.pending = waiting
+        else:
+            # backtrader goes through the orders as they were submitted: a target before a stop.
+            self._sort_pending()
+            super().next()
         self._rested = {order.ref for order in self.pending if order.active()}
         self._entries.clear()
         self._checked = {ref: self._checked[ref] for ref in self._rested & self._checked.keys()}
@@ -129,6 +137,15 @@ class SimulatedBroker(bt.brokers.BackBroker, CheckedParameters):
                 order.created.price,
                 self.cash,
             )
+
+    def _all_untouched(self) -> bool:
+        # Whether looking at each order would change none: no level touched, nothing to expire.
+        if self._toactivate or self._userhist:
+            return False
+        return all(
+            order.valid is None and (not order.active() or is_untouched(order))
+            for order in self.pending
+        )
 
     def _forget_orders(self) -> None:
         self._rested = set()

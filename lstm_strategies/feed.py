@@ -213,6 +213,27 @@ class CandleData(bt.feed.DataBase, CheckedParameters):
         lines.openinterest[0] = 0.0
         return True
 
+    def _tick_nullify(self) -> None:
+        if self.lines.size() != len(_LINES):
+            super()._tick_nullify()  # a subclass's further lines
+            return
+        self.tick_open = self.tick_high = self.tick_low = self.tick_close = None
+        self.tick_volume = self.tick_openinterest = self.tick_last = None
+
+    def _tick_fill(self, force: bool = False) -> None:
+        # backtrader's own builds the name of each attribute anew on each bar, which took an
+        # eighth of a backtest.
+        if self.lines.size() != len(_LINES):
+            super()._tick_fill(force)
+        elif force or self.tick_close is None:
+            lines = self.lines
+            self.tick_open = lines.open[0]
+            self.tick_high = lines.high[0]
+            self.tick_low = lines.low[0]
+            self.tick_close = self.tick_last = lines.close[0]
+            self.tick_volume = lines.volume[0]
+            self.tick_openinterest = lines.openinterest[0]
+
     def _bulk_loadable(self) -> bool:
         kind = type(self)
         return (

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Prices",
     "crossed_at_open",
+    "is_untouched",
     "prices_of",
     "rest_of_bar",
     "rests_at_limit",
@@ -35,11 +36,10 @@ class Prices(NamedTuple):
 
 def prices_of(data: Any) -> Prices:
     """Return the prices of a feed's present bar, or of the present tick of a replay."""
-    ticks = (getattr(data, f"tick_{name}", None) for name in Prices._fields)
-    lines = (data.open, data.high, data.low, data.close)
-    return Prices(
-        *(line[0] if tick is None else tick for tick, line in zip(ticks, lines, strict=True))
-    )
+    if getattr(data, "tick_open", None) is None:
+        lines = data.lines
+        return Prices(lines.open[0], lines.high[0], lines.low[0], lines.close[0])
+    return Prices(data.tick_open, data.tick_high, data.tick_low, data.tick_close)
 
 
 @contextmanager
@@ -73,6 +73,21 @@ def crossed_at_open(order: Any, prices: Prices) -> bool:
         level = order.created.price
         return bool(level <= prices.open if order.isbuy() else level >= prices.open)
     return False
+
+
+def is_untouched(order: Any) -> bool:
+    """Return whether the present bar surely leaves a limit or a stop as it is.
+
+    Orders of other kinds, and bars without a price, get the benefit of a closer look: False.
+    """
+    limit = order.exectype in _LIMIT
+    if not limit and order.exectype != bt.Order.Stop:
+        return False
+    prices = prices_of(order.data)
+    # A limit to buy and a stop to sell wait below the price, the other two above it.
+    if order.isbuy() == limit:
+        return bool(order.created.price < prices.low)
+    return bool(order.created.price > prices.high)
 
 
 def rest_of_bar(order: Any, part: Prices | None = None) -> Prices | None:

@@ -11,6 +11,7 @@ import backtrader as bt
 
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.parameters import CheckedParameters, takes_params
+from lstm_strategies.reserved_cash import reserved_cash, worth_of_closing
 
 __all__ = ["RiskSizer", "mean_true_range", "round_down"]
 
@@ -24,7 +25,8 @@ class RiskSizer(bt.Sizer, CheckedParameters):
     (notional + fee + buffer), rounded down to a whole number of lots. The stop distance comes
     from the strategy's ``stop_distance(data)`` where it has one, otherwise it is ``atr_stop``
     times the mean true range of the last ``atr_period`` bars. An opposite position counts as
-    closed: what it gives back is available, so that a reversal is sized in one step.
+    closed: what it gives back is available, so that a reversal is sized in one step. What
+    entries not yet filled will need, such as those of another feed on the same bar, is not.
 
     Params:
       - ``risk`` (0.02): fraction of the equity, above 0 and at most 1.
@@ -78,7 +80,7 @@ class RiskSizer(bt.Sizer, CheckedParameters):
             logger.info("no position in %s: its price is %s", data._name, price)
             return 0.0
         wanted = self.p.risk * self.broker.getvalue() / distance
-        free = cash + self._given_back(comminfo, data, price, isbuy)
+        free = cash - reserved_cash(self.broker) + self._given_back(data, price, isbuy)
         fee = comminfo.getcommission(1.0, price) / price
         affordable = free / (price * (1.0 + fee + self.p.cash_buffer))
         size = round_down(min(wanted, affordable), self.p.lot_step)
@@ -106,13 +108,11 @@ class RiskSizer(bt.Sizer, CheckedParameters):
             return 0.0, f"the stop distance is {distance}"
         return distance, ""
 
-    def _given_back(self, comminfo: Any, data: Any, price: float, isbuy: bool) -> float:
-        position = self.broker.getposition(data)
-        if not position.size or (position.size > 0.0) == isbuy:
+    def _given_back(self, data: Any, price: float, isbuy: bool) -> float:
+        size = self.broker.getposition(data).size
+        if not size or (size > 0.0) == isbuy:
             return 0.0
-        worth = price if position.size > 0.0 else 2.0 * position.price - price
-        fee = comminfo.getcommission(position.size, price)
-        return float(abs(position.size) * worth - fee)
+        return worth_of_closing(self.broker, data, abs(size), price)
 
 
 def mean_true_range(data: Any, period: int) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
@@ -54,6 +55,7 @@ def forecast_latency(config: BenchmarkConfig) -> list[Figure]:
         cerebro.adddata(CandleData(dataname=simulate_market(candles=BARS)[0]))
         cerebro.addstrategy(_Watch, model=model)
         cerebro.run()
+    runtime = "torch" if find_spec("onnxruntime") is None else "ONNX Runtime"
     taken = np.array(_TimedForecast.milliseconds)
     return [
         Figure(
@@ -61,7 +63,7 @@ def forecast_latency(config: BenchmarkConfig) -> list[Figure]:
             value=float(np.percentile(taken, share)),
             unit="ms",
             aim=3.0,
-            detail=f"price predictor, {len(taken):,} bars, one thread",
+            detail=f"price predictor, {len(taken):,} bars, one thread, {runtime}",
         )
         for share in (50, 99)
     ]

@@ -345,3 +345,49 @@ def test_real_candles_load_in_bulk_as_row_by_row(real_candles_folder):
     data = CandleData(dataname=real_candles_folder / "SOL_USDT.parquet", timeframe="1d")
     assert data.symbol == "SOL/USDT"
     assert run(data) == run(data, runonce=False, preload=False)
+
+
+class _Ticks(bt.Strategy):
+    def __init__(self):
+        super().__init__()
+        self.ticks = []
+
+    def next(self):
+        names = ("open", "high", "low", "close", "volume", "last")
+        self.ticks.append([getattr(self.data, f"tick_{name}") for name in names])
+
+
+def test_ticks_are_those_of_a_stock_feed(random_walk, frame_on_stamps, run_mode):
+    candles = random_walk(20)
+    hourly = {"timeframe": bt.TimeFrame.Minutes, "compression": 60}
+    seen = []
+    for data in (
+        CandleData(dataname=candles),
+        bt.feeds.PandasData(dataname=frame_on_stamps(candles), **hourly),
+    ):
+        cerebro = bt.Cerebro(stdstats=False)
+        cerebro.adddata(data)
+        cerebro.addstrategy(_Ticks)
+        seen.append(cerebro.run(**run_mode)[0].ticks)
+    assert len(seen[0]) == len(candles)
+    np.testing.assert_array_equal(*seen)
+
+
+def test_a_subclass_with_a_line_more_has_its_tick(random_walk):
+    class WithTrades(CandleData):
+        lines = ("trades",)
+
+        def _load(self):
+            loaded = super()._load()
+            self.lines.trades[0] = 7.0
+            return loaded
+
+    class Reads(bt.Strategy):
+        def next(self):
+            if len(self) == 3:
+                self.seen = self.data.tick_trades, self.data.tick_close == self.data.close[0]
+
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(WithTrades(dataname=random_walk(5)))
+    cerebro.addstrategy(Reads)
+    assert cerebro.run()[0].seen == (7.0, True)

@@ -14,6 +14,7 @@ from lstm_strategies.broker import SimulatedBroker
 from lstm_strategies.commission import CryptoCommission
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import CandleData
+from lstm_strategies.reserved_cash import reserved_cash
 from lstm_strategies.sizer import RiskSizer, round_down
 
 FLAT = (100.0, 101.0, 99.0, 100.0)
@@ -153,6 +154,78 @@ def test_opposite_position_counts_as_closed(candles_of):
     assert strategy.order.status == bt.Order.Completed
     assert strategy.final == strategy.asked["buy"]
     assert strategy.asked["sell"] < 20.0
+
+
+class EntersBoth(Stops):
+    """Buys the first feed and sells the second one short, on the same bar."""
+
+    def __init__(self):
+        super().__init__()
+        self.fates = []
+
+    def notify_order(self, order):
+        if not order.alive():
+            self.fates.append(order.getstatusname())
+
+    def next(self):
+        if len(self) == 2:
+            self.buy(data=self.datas[0])
+            self.sell(data=self.datas[1])
+
+    def stop(self):
+        self.sizes = [self.getposition(data).size for data in self.datas]
+
+
+def enter_two_feeds(candles_of):
+    cerebro = bt.Cerebro(stdstats=False)
+    broker = SimulatedBroker()
+    broker.addcommissioninfo(CryptoCommission())
+    cerebro.setbroker(broker)
+    for symbol in ("A/USDT", "B/USDT"):
+        cerebro.adddata(CandleData(dataname=candles_of([FLAT] * 4, symbol=symbol)))
+    cerebro.addsizer(RiskSizer, risk=0.025)
+    cerebro.addstrategy(EntersBoth)
+    return cerebro.run()[0]
+
+
+def test_feeds_that_signal_together_share_the_cash(candles_of):
+    strategy = enter_two_feeds(candles_of)
+    first, second = strategy.sizes
+    # A risk of 250 over a stop distance of 4 is 62.5; what that leaves pays for 37.
+    assert first == 62.5
+    assert second == pytest.approx(-(10_000 - 6_250 * 1.0004) / (100 * 1.0104), rel=1e-6)
+    assert strategy.fates == ["Completed", "Completed"]
+
+
+def test_counting_no_orders_the_second_would_be_refused(candles_of, monkeypatch):
+    monkeypatch.setattr("lstm_strategies.sizer.reserved_cash", lambda broker: 0.0)
+    strategy = enter_two_feeds(candles_of)
+    assert strategy.sizes[1] == 0.0
+    assert "Margin" in strategy.fates
+
+
+def test_an_entry_that_reverses_its_own_feed_reserves_what_the_exit_does_not_bring(candles_of):
+    class ReversesOneEntersOther(EntersBoth):
+        def next(self):
+            if len(self) == 1:
+                self.buy(data=self.datas[0], size=50.0)
+            elif len(self) == 3:
+                self.close(data=self.datas[0])
+                self.sell(data=self.datas[0], size=50.0)
+                self.reserved = reserved_cash(self.broker)
+
+    cerebro = bt.Cerebro(stdstats=False)
+    broker = SimulatedBroker()
+    broker.addcommissioninfo(CryptoCommission(maker_fee=0.001, taker_fee=0.001))
+    cerebro.setbroker(broker)
+    cerebro.adddata(CandleData(dataname=candles_of([FLAT] * 5)))
+    cerebro.addstrategy(ReversesOneEntersOther)
+    # 50 at 100 are bought back by the 50 sold: both fees of 5 are all it needs.
+    assert cerebro.run()[0].reserved == pytest.approx(10.0)
+
+
+def test_of_a_foreign_broker_nothing_is_known():
+    assert reserved_cash(object()) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +19,7 @@ from lightning_models.inference import NetworkRunner
 from lightning_models.loading import load_predictor_from
 from lightning_models.networks import NETWORKS, NetworkConfig, build_network
 from lightning_models.networks.table import NETWORK_CONFIGS
+from lightning_models.single_window import single_window_of
 from lightning_models.training import TrainingConfig, fit
 
 SMALL = {
@@ -115,6 +119,45 @@ def test_a_runner_puts_the_network_into_evaluation_mode(kind):
     assert logits.shape == (len(ends), HORIZONS)
     assert quantiles.shape == (len(ends), HORIZONS, 3)
     np.testing.assert_allclose(again, logits[:3], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def test_one_window_compiled_gives_what_torch_gives(kind):
+    pytest.importorskip("onnxruntime", reason="the extra `fast` is not installed")
+    network = network_of(kind)
+    single = single_window_of(network, lookback=LOOKBACK, features=FEATURES)
+    assert single is not None
+    travelled = pickle.loads(pickle.dumps(single))
+    batch = windows(20) * 3.0
+    raw = network(batch)
+    for row, window in enumerate(batch.numpy()):
+        for compiled in (single, travelled):
+            logits, quantiles = compiled.run(window[None])
+            np.testing.assert_allclose(logits[0], raw.logits[row].detach(), atol=1e-6)
+            np.testing.assert_allclose(quantiles[0], raw.quantiles[row].detach(), atol=1e-6)
+
+
+def test_without_the_runtime_one_window_goes_through_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    network, window = network_of("price-predictor"), windows(1)[0].numpy()
+    assert single_window_of(network, lookback=LOOKBACK, features=FEATURES) is None
+    runner = NetworkRunner(network, LOOKBACK)
+    alone, _ = runner.run_one(window)
+    together, _ = runner.run(window, np.array([LOOKBACK - 1]))
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_a_network_that_cannot_be_compiled_says_so_and_runs(monkeypatch, caplog):
+    pytest.importorskip("onnxruntime", reason="the extra `fast` is not installed")
+    network, window = network_of("multi-layer"), windows(1)[0].numpy()
+    before, _ = NetworkRunner(network, LOOKBACK).run(window, np.array([LOOKBACK - 1]))
+    hard = network.trunk.register_forward_hook(
+        lambda *call: torch.linalg.eigvals(call[1][0][0, :3, :3]).real.sum() * 0 + call[2]
+    )
+    after, _ = NetworkRunner(network, LOOKBACK).run_one(window)
+    hard.remove()
+    assert "torch does" in caplog.text
+    np.testing.assert_allclose(after, before)
 
 
 @pytest.mark.parametrize("kind", sorted(NETWORKS))
