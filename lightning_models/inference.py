@@ -89,9 +89,11 @@ class NetworkRunner:
         window
             ``float32 [time, feature]``, scaled.
         """
-        _threads()  # a wrong setting is told here as it is in bulk
+        threads = _threads()  # a wrong setting is told here as it is in bulk
         if not self._asked_for_single:
             self._asked_for_single = True
+            # Compiling runs the network once.
+            torch.set_num_threads(threads)
             self._single = single_window_of(
                 self._network, lookback=self._lookback, features=window.shape[1]
             )
