@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from lightning_models.candles.candles import Candles
 from lightning_models.candles.validation import validate
+from lightning_models.data.barrier_samples import BarrierSamples
+from lightning_models.data.chunks import ChunkLoader
 from lightning_models.data.horizons import Horizon, resolve_horizons
-from lightning_models.data.labels import label_returns
 from lightning_models.data.scaling import Scaler, ScalerFit
 from lightning_models.data.slices import SLICE_NAMES, SliceConfig, SliceName, Slices, cut_slices
+from lightning_models.data.targets import HorizonReturn, Target, TripleBarrier, label_candles
+from lightning_models.data.triple_barrier import BarrierLabels
 from lightning_models.data.windows import WindowLoader
 from lightning_models.errors import CandleError, ConfigError, FeatureError, TooFewCandlesError
 from lightning_models.features import FeatureSpec, FeatureTable, compute_features
@@ -49,20 +59,37 @@ class DataConfig(BaseModel):
         Largest share of bridged candles in a window that is trained on or forecast from.
     horizons
         Numbers of candles or durations such as ``1d``; all are forecast by one network.
+    target
+        What is forecast over a horizon: its return, or that up to the first of three barriers.
     slices
         Shares of the time span.
     mode
-        How the network runs: ``window`` sees exactly its last `lookback` candles.
+        How the network runs. ``window`` sees exactly its last `lookback` candles, anew for
+        each of them. ``sequence`` reads the whole series once and carries its state; for
+        networks that look back only.
+    chunk, burn_in
+        Of sequence mode: steps of a chunk that carry a loss, and steps before them that build
+        up the state. What burn-in the finished model needs is measured at export.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     lookback: PositiveInt = 60
     bridged_share: float = Field(default=0.05, ge=0, lt=1)
     horizons: tuple[PositiveInt | str, ...] = (1,)
+    target: Target = HorizonReturn()
     slices: SliceConfig = SliceConfig()
-    mode: Literal["window"] = "window"
+    mode: Literal["window", "sequence"] = "window"
+    chunk: PositiveInt = 256
+    burn_in: PositiveInt = 128
+
+    @model_serializer(mode="wrap")
+    def _say_the_target_if_chosen(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if self.target == HorizonReturn():
+            content.pop("target", None)
+        return content
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +128,9 @@ class CandleDataModule(LightningDataModule):
         Samples a batch.
     seed
         Of the order of train batches.
+    slices
+        Where to cut; by default where the shares of `config` say. The shares then only say
+        which slices must hold samples: those that are above 0.
 
     Attributes
     ----------
@@ -114,12 +144,22 @@ class CandleDataModule(LightningDataModule):
         ``float32 [rows]``, a candle.
     scaler : Scaler
         Fitted on train rows.
+    runs : list
+        First row past the warm-up and one past the last row of each symbol.
     slices : Slices
         Where the cuts lie.
     samples : dict
         From each slice's name to its `SampleSet`.
     zero_returns : dict
         From each slice's name to how many of its labels are neither up nor down.
+    timed_out : Tensor or None
+        ``float32 [rows, horizon]``, 1 where no barrier was reached; None without barriers.
+    weights : Tensor or None
+        ``float32 [rows, horizon]``, of each label in the loss, 1 on average over a slice; None
+        where all count alike.
+    effective_samples : dict
+        From each slice's name to its labels' summed uniqueness, at the horizon where it is
+        smallest: how many labels side by side would say as much. Empty without barriers.
 
     Raises
     ------
@@ -132,9 +172,18 @@ class CandleDataModule(LightningDataModule):
     returns: npt.NDArray[np.float32]
     volatility: npt.NDArray[np.float32]
     scaler: Scaler
+    runs: list[tuple[int, int]]
+    timed_out: Tensor | None = None
+    weights: Tensor | None = None
 
     def __init__(
-        self, config: DataConfig, candles: Sequence[Candles], *, batch_size: int = 32, seed: int = 0
+        self,
+        config: DataConfig,
+        candles: Sequence[Candles],
+        *,
+        batch_size: int = 32,
+        seed: int = 0,
+        slices: Slices | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -144,9 +193,10 @@ class CandleDataModule(LightningDataModule):
         self.symbols, self.timeframe, self.market = _common_frame(self.candles)
         self.horizons: tuple[Horizon, ...] = resolve_horizons(config.horizons, self.timeframe)
         self.warmup = warmup_of(config.features)
-        self.slices = self._cut()
+        self.slices = self._cut(slices)
         self.samples: dict[SliceName, SampleSet] = {}
         self.zero_returns: dict[SliceName, int] = {}
+        self.effective_samples: dict[SliceName, float] = {}
         self._build()
 
     @property
@@ -160,16 +210,30 @@ class CandleDataModule(LightningDataModule):
         present = np.unique(self.samples["train"].symbol)
         return tuple(self.symbols[int(position)] for position in present)
 
-    def train_dataloader(self) -> WindowLoader:
+    def train_dataloader(self) -> WindowLoader | ChunkLoader:
         """Return shuffled batches of the train slice."""
         return self.loader("train", shuffle=True)
 
-    def val_dataloader(self) -> list[WindowLoader]:
+    def val_dataloader(self) -> list[WindowLoader | ChunkLoader]:
         """Return batches of the validation slice, or nothing if there is no such slice."""
         return [self.loader("validation")] if len(self.samples["validation"]) else []
 
-    def loader(self, name: SliceName, *, shuffle: bool = False) -> WindowLoader:
-        """Return the batches of a slice."""
+    def loader(self, name: SliceName, *, shuffle: bool = False) -> WindowLoader | ChunkLoader:
+        """Return the batches of a slice: windows, or chunks in sequence mode."""
+        if self.config.mode == "sequence":
+            return ChunkLoader(
+                self.features,
+                self.targets,
+                self.samples[name].ends,
+                self.runs,
+                steps=self.config.chunk,
+                burn_in=self.config.burn_in,
+                batch_size=self.batch_size,
+                shuffle=shuffle,
+                seed=self.seed,
+                weights=self.weights,
+                timed_out=self.timed_out,
+            )
         return WindowLoader(
             self.features,
             self.targets,
@@ -178,9 +242,11 @@ class CandleDataModule(LightningDataModule):
             batch_size=self.batch_size if shuffle else 1024,
             shuffle=shuffle,
             seed=self.seed,
+            weights=self.weights,
+            timed_out=self.timed_out,
         )
 
-    def _cut(self) -> Slices:
+    def _cut(self, given: Slices | None) -> Slices:
         for one in self.candles:
             if len(one) < self.required_bars + 2:
                 raise TooFewCandlesError(
@@ -189,6 +255,8 @@ class CandleDataModule(LightningDataModule):
                     f"{self.config.lookback} for the window and 2 for its label. "
                     "Give more candles, a finer timeframe or a shorter lookback"
                 )
+        if given is not None:
+            return given
         period = self.candles[0].period_ms
         start = min(int(one.time[0]) for one in self.candles)
         end = max(int(one.time[-1]) for one in self.candles) + period
@@ -207,8 +275,15 @@ class CandleDataModule(LightningDataModule):
         targets = np.zeros((rows, len(self.horizons)), dtype=np.float32)
         self.returns = np.zeros_like(targets)
         self.volatility = np.ones(rows, dtype=np.float32)
+        target = self.config.target
+        barriers = (
+            BarrierSamples(target, self.horizons, rows)
+            if isinstance(target, TripleBarrier)
+            else None
+        )
         reach = np.sqrt([horizon.candles for horizon in self.horizons])
         fit = ScalerFit(len(spec))
+        self.runs = []
         found: dict[SliceName, list[SampleSet]] = {name: [] for name in SLICE_NAMES}
         for position, one in enumerate(self.candles):
             _check_volume(one, spec)
@@ -217,19 +292,24 @@ class CandleDataModule(LightningDataModule):
             )
             here = slice(int(offsets[position]), int(offsets[position + 1]))
             decided = table.time + period
+            warm = int(np.argmax(table.steps > self.warmup))
+            self.runs.append((here.start + warm, here.stop))
             fit.add(self._train_rows(table, decided))
             features[here] = np.nan_to_num(table.values, nan=0.0)
-            prices = np.full((len(table.time), 2), np.nan)
-            prices[table.rows] = one.ohlcv[:, [0, 3]]
-            labels = label_returns(
+            prices = np.full((len(table.time), 4), np.nan)
+            prices[table.rows] = one.ohlcv[:, :4]
+            labels = label_candles(
+                target,
                 table.time,
-                prices[:, 0],
-                prices[:, 1],
+                prices,
                 table.real,
+                table.volatility,
                 horizons=self.horizons,
                 period=period,
                 market=self.market,
             )
+            if barriers is not None and isinstance(labels, BarrierLabels):
+                barriers.take(here, labels)
             self.returns[here] = labels.returns
             self.volatility[here] = np.nan_to_num(table.volatility, nan=1.0)
             targets[here] = labels.returns / (table.volatility[:, None] * reach)
@@ -245,6 +325,8 @@ class CandleDataModule(LightningDataModule):
         self.scaler.transform_in_place(features)
         self.features, self.targets = torch.from_numpy(features), torch.from_numpy(targets)
         self._collect(found)
+        if barriers is not None:
+            self._finish_barriers(barriers)
 
     def _train_rows(
         self, table: FeatureTable, decided: npt.NDArray[np.int64]
@@ -260,6 +342,15 @@ class CandleDataModule(LightningDataModule):
                 f"features up; at least {MIN_SAMPLES} are needed. Give more candles"
             )
         return fit.scaler()
+
+    def _finish_barriers(self, barriers: BarrierSamples) -> None:
+        rows = {name: samples.ends for name, samples in self.samples.items()}
+        barriers.check(rows)
+        self.timed_out = torch.from_numpy(barriers.timed_out())
+        weights = barriers.weights(rows)
+        self.weights = None if weights is None else torch.from_numpy(weights)
+        for name, ends in rows.items():
+            self.effective_samples[name] = float(barriers.uniqueness(ends).sum(axis=0).min())
 
     def _collect(self, found: dict[SliceName, list[SampleSet]]) -> None:
         for name, parts in found.items():

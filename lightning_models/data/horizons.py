@@ -76,7 +76,11 @@ def resolve_horizons(horizons: Sequence[int | str], timeframe: str) -> tuple[Hor
         units = {**UNITS_MS, "w": 7 * DAY_MS}
         length = int(match[1]) * units[match[2]]
         if length == 0 or length % period:
-            raise ConfigError(f"horizon {horizon!r} is no multiple of the {timeframe} timeframe")
+            nearest = max(1, round(length / period))
+            raise ConfigError(
+                f"horizon {horizon!r} is no multiple of the {timeframe} timeframe: give one, such "
+                f"as {_name(nearest * period)}, or a number of candles"
+            )
         resolved.append(Horizon(name=horizon, candles=length // period))
     reaches = [horizon.candles for horizon in resolved]
     if not reaches or len(set(reaches)) != len(reaches):

@@ -29,7 +29,7 @@ class SliceConfig(BaseModel):
         as a refit on the newest candles does.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     train: float = Field(default=0.70, gt=0, le=1)
     validation: float = Field(default=0.10, ge=0, lt=1)

@@ -23,10 +23,16 @@ class Batch(NamedTuple):
     target
         ``float32 [batch, horizon]``: the label's return over the trailing volatility of its
         horizon. Its sign is the direction; exactly zero is neither up nor down.
+    weight
+        ``float32 [batch, horizon]``, of each label in the loss; None where all count alike.
+    timed_out
+        ``float32 [batch, horizon]``, 1 where no barrier was reached; None without barriers.
     """
 
     window: Tensor
     target: Tensor
+    weight: Tensor | None = None
+    timed_out: Tensor | None = None
 
 
 def gather_windows(features: Tensor, ends: Tensor, lookback: int) -> Tensor:
@@ -73,6 +79,8 @@ class WindowLoader:
         Whether to permute the samples each epoch.
     seed
         Of the permutations.
+    weights, timed_out
+        ``float32 [rows, horizon]``, where the labels have them.
     """
 
     def __init__(
@@ -85,6 +93,8 @@ class WindowLoader:
         batch_size: int,
         shuffle: bool = False,
         seed: int = 0,
+        weights: Tensor | None = None,
+        timed_out: Tensor | None = None,
     ) -> None:
         self.features = features
         self.targets = targets
@@ -93,29 +103,67 @@ class WindowLoader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
+        self.weights = weights
+        self.timed_out = timed_out
         self.epoch = 0
+        self._replayed: Tensor | None = None
+        self._replays = 0
+        self._given = 0
+        self._skipped = 0
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        whole, rest = divmod(len(self.ends), self.batch_size)
+        whole, rest = divmod(len(self.ends) + self._replays, self.batch_size)
         return whole + int(rest > (1 if self.shuffle and whole else 0))
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the current epoch."""
+        skipped, self._skipped = self._skipped, 0
         order = self._order(self.epoch)
-        for position in range(len(self)):
+        for position in range(skipped, len(self)):
+            self._given = position + 1
             ends = order[position * self.batch_size : (position + 1) * self.batch_size]
             yield Batch(
                 gather_windows(self.features, ends, self.lookback),
                 self.targets.index_select(0, ends),
+                None if self.weights is None else self.weights.index_select(0, ends),
+                None if self.timed_out is None else self.timed_out.index_select(0, ends),
             )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch, counted from 0, before iterating over it."""
+        if epoch != self.epoch:
+            self._given = self._skipped = 0
         self.epoch = epoch
+
+    def replay(self, ends: Tensor, share: float) -> None:
+        """Add older windows to each epoch, drawn anew without repetition.
+
+        Parameters
+        ----------
+        ends
+            ``int64 [older]``, last rows of the windows to draw from.
+        share
+            Of an epoch's windows, in [0, 1); fewer where there are not so many.
+        """
+        self._replayed = ends
+        self._replays = min(round(share / (1.0 - share) * len(self.ends)), len(ends))
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and how many of its batches were handed out."""
+        return {"epoch": self.epoch, "batches": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next iteration where a loader of the same samples stood."""
+        self.epoch = state["epoch"]
+        self._given = self._skipped = state["batches"] % max(len(self), 1)
 
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:
             return self.ends
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return self.ends[torch.randperm(len(self.ends), generator=generator)]
+        ends = self.ends
+        if self._replayed is not None:
+            drawn = torch.randperm(len(self._replayed), generator=generator)[: self._replays]
+            ends = torch.cat([ends, self._replayed[drawn]])
+        return ends[torch.randperm(len(ends), generator=generator)]

@@ -50,7 +50,7 @@ class ChangeHead(nn.Module):
         upper = median + functional.softplus(raw[..., 2])
         return torch.stack([lower, median, upper], dim=-1)
 
-    def loss(self, quantiles: Tensor, target: Tensor) -> Tensor:
+    def loss(self, quantiles: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the mean pinball loss (Koenker and Bassett, 1978).
 
         Parameters
@@ -59,6 +59,8 @@ class ChangeHead(nn.Module):
             ``[batch, horizon, 3]``.
         target
             ``[batch, horizon]``, returns over trailing volatility.
+        weight
+            ``[batch, horizon]``; by default all count alike.
 
         Returns
         -------
@@ -66,4 +68,7 @@ class ChangeHead(nn.Module):
             A scalar, in units of trailing volatility.
         """
         error = target.unsqueeze(-1) - quantiles
-        return torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean()
+        losses = torch.maximum(self.levels * error, (self.levels - 1.0) * error)
+        if weight is None:
+            return losses.mean()
+        return (losses.mean(dim=-1) * weight).sum() / weight.sum().clamp(min=1e-6)

@@ -28,7 +28,7 @@ class DirectionHead(nn.Module):
         logits: Tensor = self.projection(trunk)
         return logits
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the mean cross-entropy over labels that are up or down.
 
         Parameters
@@ -38,6 +38,8 @@ class DirectionHead(nn.Module):
         target
             ``[batch, horizon]``, returns of any unit: positive is up, negative down. Exactly
             zero is neither and takes no part.
+        weight
+            ``[batch, horizon]``; by default all that take part count alike.
 
         Returns
         -------
@@ -46,7 +48,8 @@ class DirectionHead(nn.Module):
         """
         moved = (target != 0).to(logits.dtype)
         up = (target > 0).to(logits.dtype)
+        counting = moved if weight is None else moved * weight
         losses = functional.binary_cross_entropy_with_logits(
-            logits, up, weight=moved, reduction="sum"
+            logits, up, weight=counting, reduction="sum"
         )
-        return losses / moved.sum().clamp(min=1.0)
+        return losses / counting.sum().clamp(min=1.0 if weight is None else 1e-6)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from lightning_models.networks.trunk import Trunk, TrunkConfig
+from lightning_models.networks.trunk import SequenceTrunk, State, Steps, TrunkConfig
 
 __all__ = ["MultiLayerConfig", "MultiLayerTrunk"]
 
@@ -31,7 +31,7 @@ class MultiLayerConfig(TrunkConfig):
     dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
-class MultiLayerTrunk(Trunk):
+class MultiLayerTrunk(SequenceTrunk):
     """Stacked LSTM layers; the last layer's last step goes to the heads.
 
     Parameters
@@ -57,8 +57,11 @@ class MultiLayerTrunk(Trunk):
         self.dropout = nn.Dropout(config.dropout)
         self.output_size = config.hidden_size
 
-    def forward(self, window: Tensor) -> Tensor:
-        """Return ``[batch, hidden_size]`` from ``[batch, time, feature]``."""
-        output, _ = self.lstm(window)
-        vector: Tensor = self.dropout(output[:, -1])
-        return vector
+    def steps(self, sequence: Tensor, state: State | None = None) -> Steps:
+        """Return the top layer's output after each step."""
+        output, left = self.lstm(sequence, state)
+        return Steps(self.dropout(output), left)
+
+    def step_layers(self) -> list[nn.Module]:
+        """Return the stack."""
+        return [self.lstm, self.dropout]

@@ -89,3 +89,50 @@ def test_each_epoch_and_each_seed_has_an_order_of_its_own():
     orders.append(order(loader(seed=8)))
     assert len({tuple(each) for each in orders}) == 4
     assert all(sorted(each) == sorted(orders[0]) for each in orders)
+
+
+@given(count=st.integers(33, 200 - 10), done=st.integers(0, 6), epoch=st.integers(0, 5))
+def test_a_loader_goes_on_after_the_batches_that_another_has_handed_out(count, done, epoch):
+    first, second = loader(count), loader(count)
+    first.set_epoch(epoch)
+    whole = [batch.target.tolist() for batch in first]
+    begun = iter(first)
+    done = min(done, len(whole))
+    for _ in range(done):
+        next(begun)
+    second.load_state_dict(first.state_dict())
+    left = [batch.target.tolist() for batch in second]
+    # All handed out is the end of an epoch: what comes next is a whole one.
+    assert left == whole[done % len(whole) :] if done else whole
+    assert [batch.target.tolist() for batch in second] == whole
+
+
+def test_another_epoch_begins_at_its_first_batch():
+    held = loader()
+    held.load_state_dict({"epoch": 1, "batches": 2})
+    held.set_epoch(2)
+    assert len(list(held)) == len(held)
+
+
+def test_replayed_windows_are_the_asked_share_drawn_anew_each_epoch():
+    older = torch.arange(120, 180)
+    held = loader(60)
+    alone = sorted(order(held))
+    held.replay(older, 0.25)
+    drawn = []
+    for epoch in range(3):
+        held.set_epoch(epoch)
+        given = order(held)
+        assert given == order(held)
+        assert sorted(row for row in given if row < 100) == alone
+        replayed = [row for row in given if row >= 100]
+        assert len(replayed) == len(set(replayed)) == 20
+        drawn.append(sorted(replayed))
+    assert drawn[0] != drawn[1] != drawn[2]
+
+
+def test_no_more_is_replayed_than_there_is():
+    held = loader(60)
+    held.replay(torch.arange(120, 125), 0.5)
+    assert sum(row >= 100 for row in order(held)) == 5
+    assert len(held) == len(list(held))

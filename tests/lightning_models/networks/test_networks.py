@@ -26,6 +26,10 @@ SMALL = {
     "price-predictor": {"units": (8, 6, 4), "dense": (6, 5)},
     "multi-layer": {"hidden_size": 6, "layers": 2},
     "bidirectional": {"hidden_size": 5, "layers": 2},
+    "univariate": {"hidden_size": 6},
+    "layer-norm": {"units": (8, 6, 4), "dense": (6, 5)},
+    "attention": {"hidden_size": 5, "layers": 2, "attention_size": 4},
+    "transformer": {"width": 8, "attention_heads": 2, "layers": 2, "feedforward": 12},
 }
 FEATURES, HORIZONS, LOOKBACK = 3, 2, 7
 
@@ -80,6 +84,11 @@ def test_a_network_trains_saves_loads_and_forecasts_the_same(kind, data, tmp_pat
         latest = predictor.predict_latest(data.candles[0], horizon=horizon)
         assert 0.5 <= latest.confidence <= 1
         assert latest.lower < latest.predicted_price < latest.upper
+        in_bulk = predictor.predict_batch(data.candles[0], horizon=horizon).iloc[-1]
+        assert latest.confidence == pytest.approx(in_bulk["confidence"], rel=0, abs=1e-5)
+        assert latest.change_pct == pytest.approx(in_bulk["change_pct"], rel=0, abs=1e-3)
+        for price in ("predicted_price", "lower", "upper"):
+            assert getattr(latest, price) == pytest.approx(in_bulk[price], rel=1e-5)
 
 
 @pytest.mark.parametrize("lookback", [1, 2, 30])
@@ -239,7 +248,7 @@ def test_the_multi_layer_network_has_three_layers_of_128():
 def test_an_unknown_network_or_width_is_refused():
     adapter = TypeAdapter(NetworkConfig)
     with pytest.raises(ValidationError, match="multi-layer"):
-        adapter.validate_python({"kind": "transformer"})
+        adapter.validate_python({"kind": "convolution"})
     with pytest.raises(ValidationError, match="Extra inputs"):
         adapter.validate_python({"kind": "multi-layer", "hiden_size": 3})
     with pytest.raises(ValidationError, match="greater than 0"):
