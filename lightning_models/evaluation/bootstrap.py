@@ -51,7 +51,8 @@ def block_length(series: npt.NDArray[np.float64], *, minimum: int = 1) -> int:
 
     # The length does not depend on the unit, but squares of tiny numbers would vanish.
     scaled = series / np.abs(series).max()
-    automatic = float(optimal_block_length(scaled)["stationary"].iloc[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        automatic = float(optimal_block_length(scaled)["stationary"].iloc[0])
     if not math.isfinite(automatic):
         automatic = 1.0
     return min(max(1, minimum, math.ceil(automatic)), longest)

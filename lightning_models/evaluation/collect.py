@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_models.data.labels import Labels, label_returns
+from lightning_models.data.labels import Labels
+from lightning_models.data.targets import HorizonReturn, label_candles
+from lightning_models.data.triple_barrier import BarrierLabels
 from lightning_models.evaluation.outcomes import Outcomes
 from lightning_models.features.bridging import bridge
+from lightning_models.features.compute import compute_features
+from lightning_models.forecast import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +37,42 @@ def labels_of(candles: Candles, bundle: Bundle) -> Labels:
         Whose horizons to label.
     """
     bridged = bridge(candles.time, candles.ohlcv, candles.timeframe, candles.market)
-    labels = label_returns(
+    labels = label_candles(
+        bundle.target,
         bridged.time,
-        bridged.ohlcv[:, 0],
-        bridged.ohlcv[:, 3],
+        bridged.ohlcv[:, :4],
         bridged.real,
+        _volatility(candles, bundle),
         horizons=bundle.horizons,
         period=candles.period_ms,
         market=candles.market,
     )
-    return Labels(labels.returns[bridged.rows], labels.end[bridged.rows])
+    returns, end = labels.returns[bridged.rows], labels.end[bridged.rows]
+    if not isinstance(labels, BarrierLabels):
+        return Labels(returns, end)
+    row_of = np.full(len(bridged.time) + 1, -1)
+    row_of[bridged.rows] = np.arange(len(candles))
+    return BarrierLabels(
+        returns,
+        end,
+        labels.outcome[bridged.rows],
+        row_of[labels.exit[bridged.rows]],
+        labels.ambiguous,
+    )
+
+
+def _volatility(candles: Candles, bundle: Bundle) -> npt.NDArray[np.float64]:
+    # On the bridged grid; what a barrier's distance is a multiple of.
+    if isinstance(bundle.target, HorizonReturn):
+        return np.empty(0)
+    table = compute_features(
+        candles.time,
+        candles.ohlcv,
+        features=bundle.features,
+        timeframe=candles.timeframe,
+        market=candles.market,
+    )
+    return table.volatility
 
 
 def collect_outcomes(
@@ -96,6 +126,9 @@ def collect_outcomes(
         actual=np.concatenate([part.actual for part in parts]),
         base_rate=parts[0].base_rate,
         overlap=parts[0].overlap,
+        bounds=_joined([part.bounds for part in parts]),
+        timed_out=_joined([part.timed_out for part in parts]),
+        probability_timeout=_joined([part.probability_timeout for part in parts]),
     )
 
 
@@ -148,4 +181,23 @@ def pair_outcomes(
         actual=labels.returns[rows, horizon],
         base_rate=bundle.base_rate[horizon],
         overlap=bundle.horizons[horizon].candles,
+        bounds=_bounds_of(forecasts, rows, horizon),
+        timed_out=labels.outcome[rows, horizon] == 0 if isinstance(labels, BarrierLabels) else None,
+        probability_timeout=(
+            None if forecasts.timeout is None else forecasts.timeout[rows, horizon]
+        ),
     )
+
+
+def _bounds_of(
+    forecasts: ForecastArrays, rows: npt.NDArray[np.int64], horizon: int
+) -> npt.NDArray[np.float64] | None:
+    if not forecasts.has_intervals:
+        return None
+    levels = [np.stack(forecasts.bounds(level), axis=-1)[rows, horizon] for level in LEVELS]
+    return np.stack(levels, axis=1)
+
+
+def _joined(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None

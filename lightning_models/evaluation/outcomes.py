@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_models.errors import LSTMStrategiesError
+from lightning_models.forecast import LEVELS
 
 __all__ = ["EvaluationError", "Outcomes"]
 
@@ -42,6 +43,13 @@ class Outcomes:
     overlap
         How many consecutive forecasts share a part of their labels: the horizon in candles.
         The bootstrap's blocks are at least this long.
+    bounds
+        ``float64 [N, level, 2]``, lower and upper bound of the return (fraction) at each of
+        `lightning_models.forecast.LEVELS`; None where the model has no intervals.
+    timed_out, probability_timeout
+        ``bool [N]`` and ``float64 [N]``, of triple-barrier labels: whether none of the barriers
+        was reached, and how probable the model called that. `actual` is then the return at the
+        exit. None with any other model.
 
     Raises
     ------
@@ -56,6 +64,9 @@ class Outcomes:
     actual: npt.NDArray[np.float64]
     base_rate: float
     overlap: int = 1
+    bounds: npt.NDArray[np.float64] | None = None
+    timed_out: npt.NDArray[np.bool_] | None = None
+    probability_timeout: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Own the arrays and refuse what cannot be scored."""
@@ -80,6 +91,11 @@ class Outcomes:
                 )
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        if self.bounds is not None:
+            object.__setattr__(self, "bounds", _checked_bounds(self.bounds, len(self.time)))
+        for name in ("timed_out", "probability_timeout"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _closed_column(self, name))
         outside = np.flatnonzero((self.probability_up < 0.0) | (self.probability_up > 1.0))
         if len(outside):
             raise EvaluationError(
@@ -97,3 +113,47 @@ class Outcomes:
     def __len__(self) -> int:
         """Return the number of forecasts."""
         return len(self.time)
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Outcomes:
+        """Return the forecasts of some rows.
+
+        Parameters
+        ----------
+        rows
+            ``bool [N]``.
+        """
+        return replace(
+            self,
+            symbol=self.symbol[rows],
+            time=self.time[rows],
+            probability_up=self.probability_up[rows],
+            predicted=self.predicted[rows],
+            actual=self.actual[rows],
+            bounds=None if self.bounds is None else self.bounds[rows],
+            timed_out=None if self.timed_out is None else self.timed_out[rows],
+            probability_timeout=(
+                None if self.probability_timeout is None else self.probability_timeout[rows]
+            ),
+        )
+
+
+def _closed_column(outcomes: Outcomes, name: str) -> npt.NDArray[np.generic]:
+    column: npt.NDArray[np.generic] = np.array(getattr(outcomes, name))
+    if column.shape != outcomes.time.shape:
+        raise EvaluationError(
+            f"outcomes: {name} has shape {column.shape}, time has {outcomes.time.shape}; give one "
+            "value a forecast, or leave it out"
+        )
+    column.setflags(write=False)
+    return column
+
+
+def _checked_bounds(given: npt.NDArray[np.float64], forecasts: int) -> npt.NDArray[np.float64]:
+    bounds = np.array(given, dtype=np.float64)
+    if bounds.shape != (forecasts, len(LEVELS), 2) or not np.isfinite(bounds).all():
+        raise EvaluationError(
+            f"outcomes: bounds of shape {bounds.shape} for {forecasts} forecasts; give finite "
+            f"numbers [{forecasts}, {len(LEVELS)}, 2], or leave them out"
+        )
+    bounds.setflags(write=False)
+    return bounds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import math
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,9 @@ SCORES: tuple[Score, ...] = (
     "directional_accuracy",
 )
 """The scores that have a value, a ``_low`` and a ``_high``."""
+
+# Nats of a coin.
+_HALF: Final = math.log(2.0)
 
 # Positions of the sums that each moment contributes; the bins' sums follow.
 _ROWS, _LOG_LOSS, _MAJORITY, _BRIER, _CORRECT, _FIRST_BIN = range(6)
@@ -100,7 +104,8 @@ class ForecastScores(BaseModel):
     majority_accuracy: float | None = None
     """Brier score and accuracy of always stating the train labels' share of ups."""
     skill: bool
-    """True where the lower bound of `log_loss_gain` is above zero."""
+    """True where the forecasts beat both constants that know nothing: the lower bound of
+    `log_loss_gain` is above zero, and the upper bound of `log_loss` below that of one half."""
     verdict: str
     """The same in words."""
 
@@ -140,6 +145,10 @@ def evaluate(
     -----
     Resampling adds noise to every bin's calibration gap, so replicates of the expected
     calibration error lie above it; its interval is shifted down by their mean excess.
+
+    The majority class alone is too low a bar. Its probability is an estimate, and a constant
+    that happens to lie closer to one half is better than it without knowing anything. So skill
+    takes a log-loss below that of one half too.
     """
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level is {level}: give a confidence between 0 and 1, such as 0.95")
@@ -192,11 +201,16 @@ def evaluate(
         "block_length": block,
         **values,
         **_majority(outcomes.actual[moved] > 0.0, outcomes.base_rate),
-        "skill": low_gain is not None and low_gain > 0.0,
+        "skill": low_gain is not None and low_gain > 0.0 and _beats_a_coin(values),
     }
     return ForecastScores.model_validate(
         {**fields, "verdict": _verdict(values, n, rows, level=level)}
     )
+
+
+def _beats_a_coin(values: dict[str, float | None]) -> bool:
+    high = values.get("log_loss_high")
+    return high is not None and high < _HALF
 
 
 def _majority(up: npt.NDArray[np.bool_], base_rate: float) -> dict[str, float]:
@@ -288,6 +302,11 @@ def _verdict(values: dict[str, float | None], n: int, rows: _Rows, *, level: flo
         f"{'below' if gain >= 0 else 'above'} the majority class's ({level:.0%} interval of the "
         f"gain {low:+.5f} to {high:+.5f})"
     )
+    if low > 0.0 and not _beats_a_coin(values):
+        return (
+            f"No skill found: {figures}, but not surely below {_HALF:.5f}, that of always stating "
+            "one half."
+        )
     if low > 0.0:
         return f"Skill found: {figures}."
     if high < 0.0:

@@ -125,6 +125,26 @@ def test_planted_skill_is_found_and_its_absence_is_not():
     assert none.verdict.startswith("No skill found")
 
 
+def test_a_constant_that_is_nearer_to_one_half_than_the_majority_class_is_no_skill():
+    # Two shares of ups, each estimated from a hundred labels of a fair coin.
+    found = by_majority_alone = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        base_rate, stated = random.binomial(100, 0.5, 2) / 100
+        outcomes = outcomes_of(
+            np.full(1000, stated), random.random(1000) < 0.5, base_rate=base_rate
+        )
+        scores = evaluate(outcomes, seed=seed, replications=100, level=0.9)
+        found += scores.skill
+        by_majority_alone += scores.log_loss_gain_low > 0.0
+        if scores.log_loss_gain_low > 0.0 and not scores.skill:
+            assert scores.verdict.startswith("No skill found")
+            assert "not surely below 0.69315" in scores.verdict
+    # At most 11 of 100 at 5 %, one-sided; the majority class alone lets far more through.
+    assert found <= 11
+    assert by_majority_alone > 11
+
+
 def test_probabilities_turned_round_are_worse_than_the_majority_class():
     right = skilled(1500)
     scores = evaluate(outcomes_of(1.0 - right.probability_up, right.actual > 0))
