@@ -5,6 +5,12 @@ from __future__ import annotations
 from lightning_models.features.bridging import BridgedCandles, bridge
 from lightning_models.features.compute import FeatureTable, compute_features
 from lightning_models.features.definition import FeatureDefinition
+from lightning_models.features.registration import (
+    forget_feature,
+    own_features,
+    register_feature,
+    unknown_features,
+)
 from lightning_models.features.spec import FeatureSpec
 from lightning_models.features.table import FEATURES
 
@@ -16,4 +22,8 @@ __all__ = [
     "FeatureTable",
     "bridge",
     "compute_features",
+    "forget_feature",
+    "own_features",
+    "register_feature",
+    "unknown_features",
 ]

@@ -117,10 +117,16 @@ def _check_order(
     if not len(steps) or steps.min() > 0:
         return
     row = int(np.argmax(steps <= 0))
+    rows, first, second = f"rows {row} and {row + 1}", stamps[row], stamps[row + 1]
+    if second < first:
+        raise CandleError(
+            f"{rows} ({_utc(first)}, {_utc(second)}) are out of order: sort the candles, oldest "
+            "first"
+        )
     raise CandleError(
-        f"rows {row} and {row + 1} ({_utc(stamps[row])}, {_utc(stamps[row + 1])}) do not lie in "
-        f"two successive {timeframe} candles: the candles are out of order, doubled, or of a "
-        f"finer timeframe than {timeframe}; sort them, drop doubles, or resample to {timeframe}"
+        f"{rows} ({_utc(first)}, {_utc(second)}) lie in the same {timeframe} candle: it is there "
+        f"twice, or the candles are of a finer timeframe than {timeframe}; drop doubles, or "
+        f"resample to {timeframe}"
     )
 
 

@@ -72,12 +72,28 @@ class FeatureTable:
             ``bool [B]``: true on real rows with ``lookback + warmup`` real candles behind
             them, themselves included, and few enough bridged rows in the window.
         """
+        ends: npt.NDArray[np.bool_] = self.steps >= lookback + warmup
+        return ends & self.has_few_bridged(lookback, bridged_share)
+
+    def has_few_bridged(self, lookback: int, bridged_share: float) -> npt.NDArray[np.bool_]:
+        """Return which rows are real and have few enough bridged ones among their last.
+
+        Parameters
+        ----------
+        lookback
+            How many rows are looked at.
+        bridged_share
+            Largest share of them that may be bridged.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``bool [B]``.
+        """
         bridged = np.concatenate([[0], np.cumsum(~self.real)])
         first = np.maximum(np.arange(len(self.real)) + 1 - lookback, 0)
-        in_window = bridged[1:] - bridged[first]
-        enough = self.steps >= lookback + warmup
-        ends: npt.NDArray[np.bool_] = self.real & enough & (in_window <= bridged_share * lookback)
-        return ends
+        few: npt.NDArray[np.bool_] = bridged[1:] - bridged[first] <= bridged_share * lookback
+        return few & self.real
 
 
 def warmup_of(features: Sequence[FeatureSpec]) -> int:

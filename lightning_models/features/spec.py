@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from lightning_models.errors import FeatureError
 from lightning_models.features.definition import FeatureDefinition
 from lightning_models.features.table import FEATURES
 from lightning_models.spelling import nearest_names
@@ -25,7 +26,7 @@ class FeatureSpec(BaseModel):
     {'period': 14.0}
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     parameters: dict[str, float] = {}
@@ -53,6 +54,12 @@ class FeatureSpec(BaseModel):
     @property
     def definition(self) -> FeatureDefinition:
         """The feature's row in the table."""
+        if self.name not in FEATURES:
+            # Of a configuration from another process, or forgotten since.
+            raise FeatureError(
+                f"feature {self.name!r} is not registered in this process: call "
+                "register_feature(…) first, or name its file with --features"
+            )
         return FEATURES[self.name]
 
     @property

@@ -80,14 +80,21 @@ def test_a_coarser_timeframe_taken_for_a_finer_one_is_refused():
         bridge(days, np.ones((3000, 5)), "1m")
 
 
-@pytest.mark.parametrize("order", [[0, 2, 1], [0, 1, 1]])
-def test_candles_out_of_order_or_doubled_are_refused(order):
-    with pytest.raises(CandleError, match=r"rows 1 and 2 .*sort them, drop doubles, or resample"):
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ([0, 2, 1], r"rows 1 and 2 .*out of order: sort the candles"),
+        ([0, 1, 1], r"rows 1 and 2 .*it is there twice, .*drop doubles"),
+    ],
+)
+def test_candles_out_of_order_or_doubled_are_refused(order, message):
+    with pytest.raises(CandleError, match=message):
         bridge(CANDLES.time[order], CANDLES.ohlcv[order], "1h")
 
 
 def test_two_finer_candles_in_one_period_are_refused():
-    with pytest.raises(CandleError, match="do not lie in two successive 6h candles"):
+    message = r"lie in the same 6h candle: .*finer timeframe than 6h; .*resample to 6h"
+    with pytest.raises(CandleError, match=message):
         bridge(CANDLES.time, CANDLES.ohlcv, "6h")
 
 
