@@ -1,0 +1,379 @@
+"""Fit the folds, each by itself, side by side where there are cores for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from experiments.fitting import fit_model, needs_checkpoints
+from experiments.walk_forward.carried_features import unpack_features
+from experiments.walk_forward.folds import fold_seed
+from lightning_models.bundle import Bundle, read_bundle, write_bundle
+from lightning_models.data import SliceConfig
+from lightning_models.data.datamodule import CandleDataModule
+from lightning_models.errors import (
+    LSTMStrategiesError,
+    TooFewCandlesError,
+    TrainingError,
+    TrainingInterrupted,
+)
+from lightning_models.evaluation.baselines import baseline_forecasts, rows_of
+from lightning_models.evaluation.collect import collect_outcomes
+from lightning_models.evaluation.coverage import coverage_metrics, measure_coverage
+from lightning_models.evaluation.scores import SCORES, ForecastScores, evaluate
+from lightning_models.export import export_bundle
+from lightning_models.features.compute import warmup_of
+from lightning_models.inference import runner_of
+from lightning_models.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from experiments.config import TrainConfig
+    from experiments.walk_forward.folds import Fold
+    from lightning_models.candles import Candles
+    from lightning_models.evaluation import Outcomes
+    from lightning_models.evaluation.comparison import BaselineForecasts
+    from lightning_models.training import EpochMetrics, FitResult
+
+__all__ = ["FittedFold", "FoldTask", "fit_fold", "fold_config", "fold_data", "run_folds"]
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """Everything that a process needs to fit one fold.
+
+    Parameters
+    ----------
+    fold
+        Which one.
+    config
+        Of the whole walk-forward.
+    candles
+        All of them, sorted by symbol.
+    folder
+        For the fold's checkpoints and its bundle.
+    run_id
+        MLflow run that its metrics will come from.
+    owner
+        Process that started the walk-forward.
+    features
+        The user's own, as `pack_features` returns them.
+    """
+
+    fold: Fold
+    config: TrainConfig
+    candles: tuple[Candles, ...]
+    folder: Path
+    run_id: str
+    owner: int
+    features: bytes = b""
+
+
+@dataclass(frozen=True)
+class FittedFold:
+    """A fold's model and what it said of candles it had not seen.
+
+    Parameters
+    ----------
+    fold
+        Which one.
+    config
+        That it was fitted by: the fold's seed and shares.
+    bundle
+        With the metrics of its own test.
+    folder
+        Where the bundle lies.
+    history
+        Metrics of each epoch.
+    outcomes
+        Of the bars that are the fold's own, symbols counted as in `FoldTask.candles`.
+    scores
+        Of these.
+    compared
+        ``bool [N]``, the outcomes that the baselines speak of.
+    baselines
+        Fitted on the fold's train slice.
+    """
+
+    fold: Fold
+    config: TrainConfig
+    bundle: Bundle
+    folder: Path
+    history: tuple[EpochMetrics, ...]
+    outcomes: Outcomes
+    scores: ForecastScores
+    compared: npt.NDArray[np.bool_]
+    baselines: tuple[BaselineForecasts, ...]
+
+
+def run_folds(
+    tasks: Sequence[FoldTask],
+    *,
+    jobs: int | None = None,
+    on_fold: Callable[[FittedFold], None] | None = None,
+) -> list[FittedFold]:
+    """Fit folds, several at a time.
+
+    Parameters
+    ----------
+    tasks
+        One for each fold.
+    jobs
+        Processes; -1 is one for each core. By default what `joblib.parallel_config` says
+        around this call, and one without it. The backend is the one that it names, or joblib's
+        own default, loky. Threads cannot serve: a fit seeds generators that they would share.
+    on_fold
+        Called as each fold is done, in whatever order that is.
+
+    Returns
+    -------
+    list of FittedFold
+        In order of time. The same numbers whatever the number of processes.
+
+    Raises
+    ------
+    LSTMStrategiesError
+        If a fold fails, of the fold's own kind and with its name; the others are ended.
+    KeyboardInterrupt, TrainingInterrupted
+        On Ctrl-C; the workers are ended.
+    """
+    workers = Parallel(n_jobs=jobs, return_as="generator_unordered", max_nbytes=None)
+    finished = []
+    results = workers(delayed(fit_fold)(task) for task in tasks)
+    try:
+        for one in results:
+            finished.append(one)
+            if on_fold is not None:
+                on_fold(one)
+    except TerminatedWorkerError as error:
+        raise TrainingError(
+            "a process that fitted a fold was ended from outside, most often for lack of memory: "
+            "use fewer --jobs, fewer symbols or a smaller network"
+        ) from error
+    finally:
+        # Ends the workers where not all is done.
+        results.close()
+    return sorted(finished, key=lambda one: one.fold.number)
+
+
+def fit_fold(task: FoldTask) -> FittedFold:
+    """Fit, calibrate and evaluate one fold.
+
+    Scaler, network and calibration see candles that close by the end of the calibration slice:
+    the others are not given to them.
+
+    Parameters
+    ----------
+    task
+        Which fold, of what.
+
+    Returns
+    -------
+    FittedFold
+
+    Raises
+    ------
+    LSTMStrategiesError
+        As training does, with the fold's name in front.
+    """
+    if os.getpid() != task.owner:
+        with suppress(ValueError):  # not the main thread: somebody else's backend
+            # Ctrl-C reaches the whole group; the process that started it ends the others.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        unpack_features(task.features)
+    try:
+        return _fitted(task)
+    except TrainingInterrupted:
+        raise
+    except LSTMStrategiesError as error:
+        raise type(error)(f"{task.fold.name}: {error}") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise TrainingError(
+            f"{task.fold.name} failed with an unexpected {type(error).__name__}: {error}"
+        ) from error
+
+
+def fold_config(config: TrainConfig, fold: Fold) -> TrainConfig:
+    """Return the configuration that a fold is fitted by: its seed and the shares of its slices."""
+    edges = fold.slices.edges
+    known = edges[3] - edges[0]
+    validation, calibration = (edges[2] - edges[1]) / known, (edges[3] - edges[2]) / known
+    shares = SliceConfig(
+        train=1.0 - validation - calibration,
+        validation=validation,
+        calibration=calibration,
+        test=0.0,
+    )
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"slices": shares}),
+            "training": config.training.model_copy(
+                update={"seed": fold_seed(config.training.seed, fold)}
+            ),
+        }
+    )
+
+
+def fold_data(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> CandleDataModule:
+    """Return what a fold is fitted on: no candle of it closes after its calibration slice.
+
+    Parameters
+    ----------
+    config
+        As `fold_config` returns it.
+    fold
+        Where to cut.
+    candles
+        All there are. A symbol that has too few of them in the fold is left out of it.
+
+    Raises
+    ------
+    TooFewCandlesError
+        If no symbol has enough candles, or a slice holds too few samples.
+    """
+    return CandleDataModule(
+        config.data,
+        [
+            one.between(fold.slices.edges[0], fold.known_until)
+            for one in _present(config, fold, candles)
+        ],
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        slices=fold.slices,
+    )
+
+
+def _present(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> list[Candles]:
+    least = warmup_of(config.data.features) + config.data.lookback + 2
+    present = [
+        one for one in candles if len(one.between(fold.slices.edges[0], fold.known_until)) >= least
+    ]
+    if not present:
+        raise TooFewCandlesError(
+            f"no symbol has the {least} candles that a first sample needs. Give more candles or "
+            "fewer --folds"
+        )
+    return present
+
+
+def _fitted(task: FoldTask) -> FittedFold:
+    fold, config = task.fold, fold_config(task.config, task.fold)
+    # Workers begin with other numbers of threads, and sums in another order differ.
+    torch.set_num_threads(config.training.threads)
+    data = fold_data(config, fold, task.candles)
+    result = _fit(config, data, task.folder)
+    bundle = export_bundle(result.network, config.network, data, evaluated_by=task.run_id)
+    runner = runner_of(result.network, lookback=bundle.lookback, burn_in=bundle.burn_in)
+    outcomes = _own_outcomes(Predictor(bundle, runner, model="", sha256=""), task)
+    scores = evaluate(outcomes, seed=task.config.training.seed)
+    compared, baselines = _baselines(config, task, outcomes)
+    tested = bundle.slices["test"].model_copy(update={"samples": len(outcomes)})
+    bundle = bundle.model_copy(
+        update={
+            "metrics": _metrics(result)
+            | score_metrics(scores)
+            | coverage_metrics(measure_coverage(outcomes, seed=task.config.training.seed)),
+            "slices": {**bundle.slices, "test": tested},
+        }
+    )
+    folder = write_bundle(task.folder / "bundle", bundle, result.network)
+    return FittedFold(
+        fold,
+        config,
+        read_bundle(folder),
+        folder,
+        result.history,
+        outcomes,
+        scores,
+        compared,
+        baselines,
+    )
+
+
+def _fit(config: TrainConfig, data: CandleDataModule, folder: Path) -> FitResult:
+    checkpoints = folder / "checkpoints"
+    if needs_checkpoints(config):
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    return fit_model(config, data, checkpoints=checkpoints)
+
+
+def _own_outcomes(predictor: Predictor, task: FoldTask) -> Outcomes:
+    # Of the bars from the first that the model has not seen to the next model's first.
+    fold, cut, places = task.fold, [], []
+    reach = max(horizon.candles for horizon in predictor.bundle.horizons)
+    for place, one in enumerate(task.candles):
+        if fold.replaced_at is not None:
+            # Some more for the labels, counted in candles, which sessions do not stretch.
+            last = int(np.searchsorted(one.time, fold.replaced_at)) + reach
+            one = one.between(None, int(one.time[last]) if last < len(one) else None)
+        if len(one) >= predictor.required_bars:
+            cut.append(one)
+            places.append(place)
+    if not cut:
+        raise TooFewCandlesError(
+            f"no symbol has the {predictor.required_bars} candles that a forecast needs"
+        )
+    found = collect_outcomes(predictor, cut, start=fold.slices.unseen_from)
+    found = replace(found, symbol=np.array(places)[found.symbol])
+    if fold.replaced_at is None:
+        return found
+    return found.take(found.time < fold.replaced_at - 1)
+
+
+def _baselines(
+    config: TrainConfig, task: FoldTask, outcomes: Outcomes
+) -> tuple[npt.NDArray[np.bool_], tuple[BaselineForecasts, ...]]:
+    present = _present(config, task.fold, task.candles)
+    start, end = task.fold.slices.edges[0], task.fold.slices.edges[4]
+    data = CandleDataModule(
+        config.data,
+        [one.between(start, end) for one in present],
+        batch_size=config.training.batch_size,
+        slices=task.fold.slices,
+    )
+    position = {symbol: place for place, symbol in enumerate(data.symbols)}
+    own = np.array([position.get(one.symbol, -1) for one in task.candles])
+    renumbered = replace(outcomes, symbol=own[outcomes.symbol])
+    rows = rows_of(data, renumbered)
+    compared = rows >= 0
+    if not compared.any():
+        return compared, ()
+    return compared, baseline_forecasts(
+        data, renumbered.take(compared), rows[compared], seed=config.training.seed
+    )
+
+
+def _metrics(result: FitResult) -> dict[str, float | None]:
+    validation = [row["val/log_loss"] for row in result.history if "val/log_loss" in row]
+    metrics: dict[str, float | None] = {
+        "best_epoch": float(result.best_epoch),
+        "epochs_trained": float(len(result.history)),
+    }
+    if validation:
+        metrics["val/log_loss"] = validation[result.best_epoch - 1]
+    return metrics
+
+
+def score_metrics(scores: ForecastScores) -> dict[str, float | None]:
+    """Return scores as MLflow's metrics, all under ``test/``."""
+    return {
+        "test/majority_brier": scores.majority_brier,
+        "test/majority_accuracy": scores.majority_accuracy,
+    } | {
+        f"test/{name}{bound}": getattr(scores, f"{name}{bound}")
+        for name in SCORES
+        for bound in ("", "_low", "_high")
+    }
