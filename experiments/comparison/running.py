@@ -1,0 +1,166 @@
+"""Run many trials side by side, once each: finished ones are read back from MLflow."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from mlflow.tracking import MlflowClient
+
+from experiments.comparison.trial import Trial, TrialResult, run_trial
+from experiments.config import flatten
+from experiments.tracking import log_metrics, log_parameters, set_tags
+from lightning_models.errors import TrainingError
+from lightning_models.evaluation import Outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["run_trials"]
+
+PARENT_TAG = "mlflow.parentRunId"
+RESULT_FILE, OUTCOMES_FILE = "trial.json", "outcomes.npz"
+ARRAYS = ("symbol", "time", "probability_up", "predicted", "actual", "bounds")
+MOST_RUNS = 10_000
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    *,
+    parent: str,
+    jobs: int = -1,
+    on_trial: Callable[[TrialResult], None] | None = None,
+) -> list[TrialResult]:
+    """Run trials that this MLflow experiment does not hold yet, each a run below `parent`.
+
+    A comparison that was stopped goes on where it stood when it is started again: a trial is
+    known by its configuration and its candles.
+
+    Parameters
+    ----------
+    trials
+        In the order of the result.
+    parent
+        The comparison's run, which is active.
+    jobs
+        Processes; -1 is one for each core.
+    on_trial
+        Called as each trial is done, in whatever order that is.
+
+    Returns
+    -------
+    list of TrialResult
+
+    Raises
+    ------
+    LSTMStrategiesError
+        If a trial fails, of its own kind and with its name; the others are ended.
+    """
+    client = MlflowClient()
+    experiment = client.get_run(parent).info.experiment_id
+    found = {key: _read(client, run) for key, run in _finished(client, experiment).items()}
+    results = {
+        trial.key: _renamed(found[trial.key], trial) for trial in trials if trial.key in found
+    }
+    for known in results.values():
+        if on_trial is not None:
+            on_trial(known)
+    missing = {trial.key: trial for trial in trials if trial.key not in results}
+    workers = Parallel(n_jobs=jobs, return_as="generator_unordered", max_nbytes=None)
+    running = workers(delayed(_keyed)(trial, os.getpid()) for trial in missing.values())
+    try:
+        for key, result in running:
+            _log(client, experiment, parent, missing[key], result)
+            results[key] = result
+            if on_trial is not None:
+                on_trial(result)
+    except TerminatedWorkerError as error:
+        raise TrainingError(
+            "a process that ran a trial was ended from outside, most often for lack of memory: "
+            "use fewer --jobs. Trials that were finished are kept"
+        ) from error
+    finally:
+        running.close()
+    return [_renamed(results[trial.key], trial) for trial in trials]
+
+
+def _keyed(trial: Trial, owner: int) -> tuple[str, TrialResult]:
+    return trial.key, run_trial(trial, owner)
+
+
+def _renamed(result: TrialResult, trial: Trial) -> TrialResult:
+    # Two comparisons may call one configuration by two names.
+    return TrialResult(**{**vars(result), "label": trial.label})
+
+
+def _finished(client: MlflowClient, experiment: str) -> dict[str, str]:
+    runs = client.search_runs(
+        [experiment],
+        "tags.`lstm.kind` = 'trial' and attributes.status = 'FINISHED'",
+        max_results=MOST_RUNS,
+    )
+    return {run.data.tags["lstm.trial"]: run.info.run_id for run in runs}
+
+
+def _read(client: MlflowClient, run: str) -> TrialResult:
+    with tempfile.TemporaryDirectory(prefix="lstm-trial-") as scratch:
+        record: dict[str, Any] = json.loads(
+            Path(client.download_artifacts(run, RESULT_FILE, scratch)).read_text()
+        )
+        with np.load(
+            client.download_artifacts(run, OUTCOMES_FILE, scratch), allow_pickle=False
+        ) as stored:
+            arrays: dict[str, Any] = dict(stored)
+    scalars = record.pop("outcomes")
+    record["epoch_seconds"] = tuple(record["epoch_seconds"])
+    return TrialResult(**record, outcomes=Outcomes(**arrays, **scalars))
+
+
+def _log(
+    client: MlflowClient, experiment: str, parent: str, trial: Trial, result: TrialResult
+) -> None:
+    run = client.create_run(experiment, run_name=trial.name, tags={PARENT_TAG: parent})
+    run_id = str(run.info.run_id)
+    log_parameters(run_id, flatten(trial.config.model_dump(mode="json")))
+    log_metrics(
+        run_id,
+        {
+            **result.metrics,
+            "train_seconds": result.seconds,
+            "best_epoch": float(result.best_epoch),
+            "epochs_trained": float(len(result.epoch_seconds)),
+        },
+    )
+    outcomes = result.outcomes
+    arrays = {name: value for name in ARRAYS if (value := getattr(outcomes, name)) is not None}
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    record = {
+        **{name: value for name, value in vars(result).items() if name != "outcomes"},
+        "outcomes": {"base_rate": outcomes.base_rate, "overlap": outcomes.overlap},
+    }
+    with tempfile.TemporaryDirectory(prefix="lstm-trial-") as scratch:
+        (Path(scratch) / RESULT_FILE).write_text(json.dumps(record))
+        (Path(scratch) / OUTCOMES_FILE).write_bytes(packed.getvalue())
+        mlflow.log_artifacts(scratch, run_id=run_id)
+    set_tags(
+        run_id,
+        {
+            "kind": "trial",
+            "trial": trial.key,
+            "label": trial.label,
+            "preset": trial.config.preset,
+            "symbols": result.symbol,
+            "timeframe": trial.candles.timeframe,
+        },
+    )
+    # Last, so that a trial which counts as finished is whole.
+    client.set_terminated(run_id, "FINISHED")
