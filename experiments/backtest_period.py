@@ -11,6 +11,7 @@ from experiments.result import Slice
 from lightning_models.candles import Candles, iso_utc, read_candles
 from lightning_models.candles.timestamps import iso_utc_of, milliseconds_of
 from lightning_models.errors import TooFewCandlesError
+from lightning_models.forecasters.untrained import UNTRAINED_NOTE
 from lightning_models.predictor import Predictor
 from lightning_models.timeframes import bar_stamp
 
@@ -123,7 +124,9 @@ def _nothing_to_trade(config: BacktestConfig, predictor: Predictor, candles: Can
 def _notes(predictor: Predictor, candles: Candles) -> tuple[str, ...]:
     bundle = predictor.bundle
     notes = []
-    if candles.symbol not in bundle.symbols:
+    if not bundle.symbols:
+        notes.append(UNTRAINED_NOTE)
+    elif candles.symbol not in bundle.symbols:
         notes.append(
             f"{candles.symbol} is not among the symbols the model was trained on "
             f"({', '.join(bundle.symbols)})."

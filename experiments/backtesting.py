@@ -21,8 +21,10 @@ from lightning_models.candles import Candles, iso_utc
 from lightning_models.errors import ConfigError
 from lightning_models.evaluation import ForecastScores, Outcomes, evaluate
 from lightning_models.evaluation.collect import pair_outcomes
-from lightning_models.forecast import forecast_lines
+from lightning_models.evaluation.coverage import measure_coverage
+from lightning_models.forecast import ForecastArrays, forecast_lines
 from lightning_models.home import Home, find_home
+from lightning_models.intervals import AdaptiveIntervals
 from lightning_models.timeframes import bar_stamp
 from lstm_strategies import (
     BacktestMetrics,
@@ -198,6 +200,8 @@ def _judge(
             "traded_share": counts.traded / max(1, counts.total - counts.without_forecast),
             "forecasts": counts,
             "forecast_scores": _scores(scores),
+            "coverage": [one.model_dump() for one in measure_coverage(outcomes, seed=config.seed)],
+            "adaptive_coverage": _adaptive_coverage(config, period, arrays),
             "unseen_from": iso_utc(predictor.bundle.unseen_from_ms),
             "data_fingerprint": candles.fingerprint,
             "bundle_sha256": predictor.sha256,
@@ -206,6 +210,19 @@ def _judge(
         }
     )
     return result, pd.DataFrame(lines), outcomes
+
+
+def _adaptive_coverage(
+    config: BacktestConfig, period: Period, arrays: ForecastArrays
+) -> list[dict[str, Any]]:
+    if not arrays.has_intervals:
+        return []
+    predictor, candles = period.predictor, period.candles
+    adapted = AdaptiveIntervals(predictor).adapted(arrays, candles.time, candles.ohlcv)
+    outcomes = pair_outcomes(
+        adapted, candles, predictor.bundle, start=int(candles.time[period.first])
+    )
+    return [one.model_dump() for one in measure_coverage(outcomes, seed=config.seed)]
 
 
 def _scores(scores: ForecastScores | None) -> dict[str, Any] | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from typing import Annotated, Any
+
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -17,9 +21,17 @@ from experiments.settings import flatten, parse_settings, validated
 from lightning_models.candles.timestamps import iso_utc_of
 from lightning_models.data.datamodule import DataConfig
 from lightning_models.networks import NetworkConfig
+from lightning_models.networks.table import check_mode
 from lightning_models.training import TrainingConfig
 
 __all__ = ["BacktestConfig", "Moment", "TrainConfig", "flatten", "parse_settings", "validated"]
+
+
+def _text_of_path(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+ModelName = Annotated[str, BeforeValidator(_text_of_path)]
 
 
 class TrainConfig(BaseModel):
@@ -37,12 +49,17 @@ class TrainConfig(BaseModel):
         How it is fitted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: str = "custom"
     network: NetworkConfig
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _runs_in_its_mode(self) -> TrainConfig:
+        check_mode(self.network, self.data.mode)
+        return self
 
 
 class BacktestConfig(BaseModel):
@@ -51,7 +68,7 @@ class BacktestConfig(BaseModel):
     Parameters
     ----------
     model
-        ``models:/name@champion``, ``models:/name/3`` or the folder of a bundle.
+        ``models:/name@champion``, ``models:/name/3`` or the folder of a bundle, a `Path` too.
     start, end
         First and last moment, UTC; by default from the model's `unseen_from` to the last
         candle.
@@ -84,7 +101,7 @@ class BacktestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: str
+    model: ModelName
     start: Moment | None = None
     end: Moment | None = None
     cash: PositiveFloat = 10_000.0

@@ -60,9 +60,10 @@ def _read(preset: str) -> tuple[str, str]:
         return preset, files("configs").joinpath(f"{preset}.yaml").read_text(encoding="utf-8")
     path = Path(preset).expanduser()
     if not path.is_file():
+        near = nearest_names(preset, shipped)
+        end = "" if near.endswith("?") else "."
         raise ConfigError(
-            f"no preset {preset!r}: {nearest_names(preset, shipped)} "
-            "A file of your own is named by its path"
+            f"no preset {preset!r}: {near}{end} A file of your own is named by its path"
         )
     try:
         return path.stem, path.read_text(encoding="utf-8")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightning_models.bundle import Bundle, read_bundle
+from lightning_models.bundle import Bundle
 from lightning_models.data import SliceConfig, resolve_horizons
 from lightning_models.errors import ConfigError, ModelNotFoundError, TrainingError
+from lightning_models.series_folder import describe_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def refit_config(
 def _newest_evaluated(registry: Registry, name: str) -> Bundle:
     for version in registry.versions(name):
         folder, _ = registry.resolve(f"models:/{name}/{version.version}")
-        bundle = read_bundle(folder)
+        bundle = describe_model(folder)
         if bundle.metrics.get("best_epoch"):
             return bundle
     raise ModelNotFoundError(
@@ -87,6 +88,7 @@ def _check_same(config: TrainConfig, bundle: Bundle, name: str, candles: Sequenc
             ("mode", config.data.mode, bundle.mode),
             ("timeframe", timeframe, bundle.timeframe),
             ("market", candles[0].market, bundle.market),
+            ("target", config.data.target, bundle.target),
             ("horizons", resolve_horizons(config.data.horizons, timeframe), bundle.horizons),
         )
         if now != then

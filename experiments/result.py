@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from lightning_models.evaluation.coverage import Coverage
 from lightning_models.evaluation.scores import ForecastScores
 
 __all__ = [
@@ -161,7 +162,7 @@ class BacktestResult(_Record):
     verdict: str
     """The conclusion in words."""
     model: str
-    """As the user named it, such as ``models:/btc@champion``."""
+    """Its fixed name, such as ``models:/btc/3``, also if an alias was given; or its folder."""
     sharpe_low: Number | None = None
     sharpe_high: Number | None = None
     excess_return: Number | None = None
@@ -173,6 +174,10 @@ class BacktestResult(_Record):
     """Share of the forecasts that passed the thresholds."""
     forecasts: ForecastCounts | None = None
     forecast_scores: ForecastScores | None = None
+    coverage: tuple[Coverage, ...] = ()
+    """What share of outcomes the forecasts' bounds held; empty where there were none."""
+    adaptive_coverage: tuple[Coverage, ...] = ()
+    """The same for bounds that adapt to the outcomes as they become known."""
     unseen_from: Time | None = None
     """From this moment on the model had seen nothing."""
     data_fingerprint: str

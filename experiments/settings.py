@@ -17,6 +17,9 @@ __all__ = ["flatten", "parse_settings", "validated"]
 
 Config = TypeVar("Config", bound=BaseModel)
 
+# Fields that say which member of a union is meant.
+TAG_KEYS = ("kind", "name")
+
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """Return ``--set a.b=value`` options as a nested dictionary; values are YAML.
@@ -134,10 +137,11 @@ def _problems(kind: type[BaseModel], errors: Iterable[Any]) -> Iterator[str]:
         elif sort == "missing":
             yield f"{path} is missing"
         elif sort == "union_tag_not_found":
-            yield f"{path}.kind is missing"
+            yield f"{path}.{_key_of_tags(context)} is missing"
         elif sort == "union_tag_invalid":
             known = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
-            yield f"{path}.kind: no {context['tag']!r}: {nearest_names(context['tag'], known)}"
+            place = f"{path}.{_key_of_tags(context)}"
+            yield f"{place}: no {context['tag']!r}: {nearest_names(context['tag'], known)}"
         elif not path:
             yield message
         else:
@@ -188,6 +192,10 @@ def _members(annotation: Any) -> list[Any]:
 
 def _tags_of(member: Any) -> tuple[Any, ...]:
     if isinstance(member, type) and issubclass(member, BaseModel):
-        field = member.model_fields.get("kind")
-        return () if field is None else get_args(field.annotation)
+        fields = (member.model_fields.get(key) for key in TAG_KEYS)
+        return tuple(tag for field in fields if field for tag in get_args(field.annotation))
     return ()
+
+
+def _key_of_tags(context: Mapping[str, Any]) -> str:
+    return str(context["discriminator"]).strip("'")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_models.candles import Candles, fingerprint_of
 from lightning_models.errors import TrainingError, TrainingInterrupted
+from lightning_models.redaction import redacted
 from lightning_models.registry import storage_error, use_tracking_server
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def _check_joinable(home: Home, active: str, wanted: str | None) -> None:
         MlflowClient().get_run(active)
     except MlflowException as error:
         raise TrainingError(
-            f"the active MLflow run {active} is not kept at {home.tracking_uri}: end it with "
-            "mlflow.end_run(), or set MLFLOW_TRACKING_URI to its tracking server"
+            f"the active MLflow run {active} is not kept at {redacted(home.tracking_uri)}: end it "
+            "with mlflow.end_run(), or set MLFLOW_TRACKING_URI to its tracking server"
         ) from error
 
 

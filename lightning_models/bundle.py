@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from bisect import bisect_left
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -18,9 +19,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -30,10 +33,13 @@ from lightning_models.candles.timestamps import iso_utc_of
 from lightning_models.data.horizons import Horizon
 from lightning_models.data.scaling import Scaler
 from lightning_models.data.slices import SliceName
+from lightning_models.data.targets import HorizonReturn, Target, TripleBarrier
 from lightning_models.errors import BundleError, StorageError
-from lightning_models.features import FeatureSpec
+from lightning_models.features import FeatureSpec, unknown_features
+from lightning_models.intervals.conformal import ConformalIntervals
 from lightning_models.networks import ForecastNetwork, NetworkConfig, build_network
 from lightning_models.timeframes import TIMEFRAMES
+from lightning_models.timeouts import TimeoutCalibration
 
 __all__ = [
     "MANIFEST_FILE",
@@ -41,6 +47,7 @@ __all__ = [
     "WEIGHTS_FILE",
     "Bundle",
     "Golden",
+    "ParentModel",
     "SliceSpan",
     "Thresholds",
     "bundle_sha256",
@@ -83,23 +90,74 @@ class Golden(_Part):
 
 
 class Thresholds(_Part):
-    """What share of the calibration slice reaches which confidence.
+    """What share of the calibration slice reaches which confidence and which expected move.
 
     Parameters
     ----------
     confidence_quantiles
         ``[H, 101]``: per cent quantiles 0 to 100 of the calibrated confidence.
+    move_quantiles
+        ``[H, 101]``: of the expected move, the median forecast of the return without its sign,
+        a fraction; None in a bundle of before they were kept, and in one that nothing was
+        fitted for.
     """
 
     confidence_quantiles: tuple[tuple[float, ...], ...]
+    move_quantiles: tuple[tuple[float, ...], ...] | None = None
 
     def confidence_of_top(self, share: float, horizon: int = 0) -> float:
         """Return the confidence that the most confident `share` of bars reached."""
-        quantiles = self.confidence_quantiles[horizon]
-        position = (1.0 - share) * (len(quantiles) - 1)
-        below = int(position)
-        above = min(below + 1, len(quantiles) - 1)
-        return quantiles[below] + (position - below) * (quantiles[above] - quantiles[below])
+        return _quantile(self.confidence_quantiles[horizon], 1.0 - share)
+
+    def move_of_top(self, share: float, horizon: int = 0) -> float | None:
+        """Return the expected move that the `share` of bars with the largest one reached.
+
+        Over the cost of a round trip, a fraction of the price too, it is the ``min_edge`` that
+        leaves about this share of bars to trade on. None where it is not known.
+        """
+        if self.move_quantiles is None:
+            return None
+        return _quantile(self.move_quantiles[horizon], 1.0 - share)
+
+    def share_with_move(self, move: float, horizon: int = 0) -> float | None:
+        """Return the share of bars whose expected move was at least as large as one.
+
+        Parameters
+        ----------
+        move
+            A fraction of the price: ``min_edge`` times the cost of a round trip.
+        horizon
+            Position on the horizon axis.
+
+        Returns
+        -------
+        float or None
+            A fraction, to within one hundredth; None where it is not known.
+
+        Examples
+        --------
+        >>> moves = tuple(i / 10_000 for i in range(101))
+        >>> thresholds = Thresholds(confidence_quantiles=(moves,), move_quantiles=(moves,))
+        >>> round(thresholds.share_with_move(0.0075), 4)
+        0.25
+        """
+        if self.move_quantiles is None:
+            return None
+        moves = self.move_quantiles[horizon]
+        below = bisect_left(moves, move)
+        if below == 0:
+            return 1.0
+        if below == len(moves):
+            return 0.0
+        step = (move - moves[below - 1]) / (moves[below] - moves[below - 1])
+        return 1.0 - (below - 1 + step) / (len(moves) - 1)
+
+
+def _quantile(quantiles: tuple[float, ...], share: float) -> float:
+    position = share * (len(quantiles) - 1)
+    below = int(position)
+    above = min(below + 1, len(quantiles) - 1)
+    return quantiles[below] + (position - below) * (quantiles[above] - quantiles[below])
 
 
 class SliceSpan(_Part):
@@ -110,6 +168,34 @@ class SliceSpan(_Part):
     samples: int
 
     @field_serializer("start", "end", when_used="json")
+    def _with_z(self, time: datetime) -> str:
+        return iso_utc_of(time)
+
+
+class ParentModel(_Part):
+    """The model that a fine-tuned one continues.
+
+    Parameters
+    ----------
+    model
+        Its fixed name, such as ``models:/btc-6h/3``.
+    run_id
+        MLflow run that made it.
+    bundle_sha256
+        Of its bundle.
+    unseen_from
+        First decision time that it had not seen.
+    trained_on
+        Train slices of it and of those it continues itself, oldest first.
+    """
+
+    model: str
+    run_id: str
+    bundle_sha256: str
+    unseen_from: datetime
+    trained_on: tuple[SliceSpan, ...]
+
+    @field_serializer("unseen_from", when_used="json")
     def _with_z(self, time: datetime) -> str:
         return iso_utc_of(time)
 
@@ -125,15 +211,22 @@ class Bundle(_Part):
         Of `model.safetensors`.
     network, features, mode, lookback, warmup, bridged_share, scaler
         What runs, on what.
-    burn_in
-        Candles a stream needs before it forecasts; None in window mode.
+    burn_in, burn_in_tolerance
+        Candles that a state restarted from zero needs before it agrees with one that was
+        carried on, and to within how much of a logit or a quantile (over trailing volatility);
+        None in window mode.
     calibration, base_rate
         One for each horizon; `base_rate` is the share of ups among the train labels that
         moved, the probability that the majority-class baseline states.
     thresholds
-        From shares of calibration bars to confidences.
+        From shares of calibration bars to confidences and expected moves.
+    intervals
+        Conformal bounds; None in a bundle of before there were any, whose quantiles bound 80 %.
     horizons, symbols, timeframe, market
         What was asked of which candles.
+    target, timeouts
+        What is forecast, and what calibrates P(time-out), one for each horizon. A file without
+        them is of a model of the horizon's return, which has no time-outs.
     slices
         Where the cuts lay.
     unseen_from
@@ -146,6 +239,8 @@ class Bundle(_Part):
         Of the test slice; empty in a refit, which has none of its own.
     versions, git_commit, created_at, expires_at
         Where it comes from; `expires_at` concerns live use only.
+    parent
+        What it was fine-tuned from, whose scaler it has; None in a model of its own.
     golden
         Candles and the forecast they must give.
     """
@@ -158,16 +253,20 @@ class Bundle(_Part):
     weights_sha256: str
     network: NetworkConfig
     features: tuple[FeatureSpec, ...]
-    mode: Literal["window"] = "window"
+    mode: Literal["window", "sequence"] = "window"
     lookback: PositiveInt
     warmup: int
     bridged_share: float
-    burn_in: int | None = None
+    burn_in: PositiveInt | None = None
+    burn_in_tolerance: float | None = None
     scaler: Scaler
     calibration: tuple[DirectionCalibration, ...]
     base_rate: tuple[float, ...]
     thresholds: Thresholds
+    intervals: ConformalIntervals | None = None
     horizons: tuple[Horizon, ...]
+    target: Target = HorizonReturn()
+    timeouts: tuple[TimeoutCalibration, ...] = ()
     symbols: tuple[str, ...]
     timeframe: str
     market: Market
@@ -180,7 +279,18 @@ class Bundle(_Part):
     git_commit: str | None
     created_at: datetime
     expires_at: datetime | None = None
+    parent: ParentModel | None = None
     golden: Golden
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if self.target == HorizonReturn():
+            for name in ("target", "timeouts"):
+                content.pop(name, None)
+        if self.parent is None:
+            content.pop("parent", None)
+        return content
 
     @field_serializer("unseen_from", "created_at", "expires_at", when_used="json")
     def _with_z(self, time: datetime | None) -> str | None:
@@ -205,16 +315,34 @@ class Bundle(_Part):
             "scaler": (len(self.scaler.mean), features),
             "golden.ohlcv": (len(golden.ohlcv), len(golden.time)),
         }
+        if self.thresholds.move_quantiles is not None:
+            expected["thresholds.move_quantiles"] = (
+                len(self.thresholds.move_quantiles),
+                horizons,
+            )
+        if self.intervals is not None:
+            expected["intervals"] = (len(self.intervals.offsets), horizons)
         if golden.time:  # there is none until the rest of the bundle is there to make it
             expected |= {
-                "golden.time": (len(golden.time), self.lookback + self.warmup),
+                "golden.time": (len(golden.time), self.required_bars),
                 "golden.probability": (len(golden.probability), horizons),
                 "golden.quantiles": (len(golden.quantiles), horizons),
             }
+        barriers = isinstance(self.target, TripleBarrier)
+        expected["timeouts"] = (len(self.timeouts), horizons if barriers else 0)
+        if barriers and self.intervals is None:
+            raise ValueError("a triple-barrier model without intervals")
+        if (self.mode == "sequence") != (self.burn_in is not None):
+            raise ValueError(f"mode {self.mode} with burn_in {self.burn_in}")
         for name, (found, wanted) in expected.items():
             if found != wanted:
                 raise ValueError(f"{name} has {found} entries where {wanted} belong")
         return self
+
+    @property
+    def required_bars(self) -> int:
+        """Candles needed for one forecast: the warm-up, and the window or the burn-in."""
+        return self.warmup + (self.burn_in or self.lookback)
 
     @property
     def unseen_from_ms(self) -> int:
@@ -296,6 +424,7 @@ def read_bundle(folder: Path) -> Bundle:
             f"{manifest} has schema {content['schema']}, which no release wrote. "
             "Train the model again"
         )
+    _check_features(manifest, content.get("features"))
     try:
         bundle = Bundle.model_validate(content)
     except ValidationError as error:
@@ -326,7 +455,10 @@ def load_network(folder: Path, bundle: Bundle) -> ForecastNetwork:
         If names or shapes of the weights do not fit the network.
     """
     network = build_network(
-        bundle.network, features=len(bundle.features), horizons=len(bundle.horizons)
+        bundle.network,
+        features=len(bundle.features),
+        horizons=len(bundle.horizons),
+        target=bundle.target.name,
     )
     try:
         state = safetensors.torch.load_file(folder / WEIGHTS_FILE)
@@ -342,6 +474,19 @@ def load_network(folder: Path, bundle: Bundle) -> ForecastNetwork:
 def bundle_sha256(folder: Path) -> str:
     """Return the SHA-256 of a bundle: its manifest, which holds its weights' hash."""
     return hashlib.sha256((folder / MANIFEST_FILE).read_bytes()).hexdigest()
+
+
+def _check_features(manifest: Path, features: Any) -> None:
+    # A feature of the user's own: its code is in no bundle.
+    given = features if isinstance(features, list) else []
+    names = [one["name"] for one in given if isinstance(one, dict) and "name" in one]
+    unknown = unknown_features(str(name) for name in names)
+    if unknown:
+        raise BundleError(
+            f"{manifest} was trained with {', '.join(unknown)}, which no feature is called here: "
+            "a bundle holds no code. Register it with register_feature(…) before the model is "
+            "loaded (on the command line: --features FILE)"
+        )
 
 
 def _sha256_of(file: Path) -> str:

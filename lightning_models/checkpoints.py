@@ -1,4 +1,8 @@
-"""Checkpoints that are whole or not there, and that no pickle is needed to read."""
+"""Checkpoints that are whole or not there, and that no pickle is needed to read.
+
+A fit writes ``best.ckpt`` and ``last.ckpt`` after an epoch and ``part.ckpt`` inside one. If the
+loss is lost, ``diverged.json`` says where, and ``last.ckpt`` becomes the best epoch.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,27 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from lightning_fabric.plugins.io import TorchCheckpointIO
 
 from lightning_models.errors import TrainingError
 
-__all__ = ["AtomicCheckpointIO", "read_checkpoint"]
+__all__ = [
+    "BEST_FILE",
+    "LAST_FILE",
+    "PART_FILE",
+    "AtomicCheckpointIO",
+    "clear_checkpoints",
+    "newest_checkpoint",
+    "read_checkpoint",
+    "write_whole",
+]
+
+LAST_FILE: Final = "last.ckpt"
+BEST_FILE: Final = "best.ckpt"
+PART_FILE: Final = "part.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,18 +48,47 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         del storage_options
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = target.with_name(f".{target.name}.part")
-        try:
-            with scratch.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(target)
-        except OSError:
-            scratch.unlink(missing_ok=True)
-            raise
+        write_whole(Path(path), buffer.getbuffer())
+
+
+def write_whole(target: Path, content: bytes | memoryview) -> None:
+    """Write a file beside its target and rename it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is left.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f".{target.name}.part")
+    try:
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(target)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint that is furthest in training, or None if there is none.
+
+    Raises
+    ------
+    TrainingError
+        If one is damaged.
+    """
+    found = [folder / name for name in (LAST_FILE, PART_FILE) if (folder / name).is_file()]
+    # An epoch's end wins over a part of it that was not cleared away.
+    return max(found, key=lambda path: int(read_checkpoint(path)["global_step"]), default=None)
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of an earlier fit, so that none is taken for one of a new fit."""
+    for name in (LAST_FILE, BEST_FILE, PART_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

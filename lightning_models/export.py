@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from lightning_models.bundle import Bundle, Golden, SliceSpan, Thresholds
+from lightning_models.burn_in import BURN_IN_TOLERANCE, measure_burn_in
 from lightning_models.calibration import DirectionCalibration, fit_direction_calibration
 from lightning_models.candles.candles import Candles, fingerprint_of
 from lightning_models.data.slices import SLICE_NAMES
-from lightning_models.inference import NetworkRunner
+from lightning_models.errors import TooFewCandlesError
+from lightning_models.forecasters import DirectForecaster
+from lightning_models.inference import runner_of
+from lightning_models.intervals.conformal import fit_intervals
 from lightning_models.predictor import Predictor
+from lightning_models.timeouts import (
+    TimeoutCalibration,
+    fit_timeout_calibration,
+    timeout_logits,
+)
 
 if TYPE_CHECKING:
     from lightning_models.data.datamodule import CandleDataModule
+    from lightning_models.inference import Runner
     from lightning_models.networks import ForecastNetwork, NetworkConfig
 
 __all__ = ["export_bundle"]
@@ -55,14 +66,22 @@ def export_bundle(
     Bundle
         Without metrics, which need a predictor, and without the weights' hash.
     """
-    runner = NetworkRunner(network, data.config.lookback)
+    burn_in = measure_burn_in(network, data) if data.config.mode == "sequence" else None
+    runner = runner_of(network, lookback=data.config.lookback, burn_in=burn_in)
     samples = data.samples["calibration"]
-    logits, _ = runner.run(data.features.numpy(), samples.ends)
+    starts = np.array([first for first, _ in data.runs])
+    logits, quantiles = runner.run(data.features.numpy(), samples.ends, starts=starts)
     returns = data.returns[samples.ends].astype(np.float64)
     calibration = tuple(
         fit_direction_calibration(logits[:, column], returns[:, column])
+        if _is_calibrated(network)
+        else DirectionCalibration()
         for column in range(len(data.horizons))
     )
+    in_time = np.argsort(samples.decided, kind="stable")
+    targets = data.targets.numpy()[samples.ends].astype(np.float64)
+    reach = np.sqrt([horizon.candles for horizon in data.horizons])
+    units = data.volatility[samples.ends].astype(np.float64)[:, None] * reach
     unfinished = Bundle(
         weights_sha256="",
         network=config,
@@ -71,11 +90,16 @@ def export_bundle(
         lookback=data.config.lookback,
         warmup=data.warmup,
         bridged_share=data.config.bridged_share,
+        burn_in=burn_in,
+        burn_in_tolerance=None if burn_in is None else BURN_IN_TOLERANCE,
         scaler=data.scaler,
         calibration=calibration,
         base_rate=_base_rate(data),
-        thresholds=_thresholds(calibration, logits),
+        thresholds=_thresholds(calibration, logits, np.abs(quantiles[..., 1] * units)),
+        intervals=fit_intervals(quantiles[in_time], targets[in_time]),
         horizons=data.horizons,
+        target=data.config.target,
+        timeouts=_timeouts(data, logits),
         symbols=data.train_symbols,
         timeframe=data.timeframe,
         market=data.market,
@@ -96,35 +120,75 @@ def export_bundle(
     return unfinished.model_copy(update={"golden": _golden(unfinished, runner, data)})
 
 
+def _is_calibrated(network: nn.Module) -> bool:
+    return network.calibrates if isinstance(network, DirectForecaster) else True
+
+
 def _base_rate(data: CandleDataModule) -> tuple[float, ...]:
     returns = data.returns[data.samples["train"].ends]
     moved = (returns != 0).sum(axis=0)
     return tuple(((returns > 0).sum(axis=0) / np.maximum(moved, 1)).tolist())
 
 
-def _thresholds(calibration: tuple[DirectionCalibration, ...], logits: Floats) -> Thresholds:
-    rows = []
-    for column, fitted in enumerate(calibration):
-        probability = fitted.probability(logits[:, column])
-        confidence = np.maximum(probability, 1.0 - probability)
-        rows.append(tuple(np.quantile(confidence, np.linspace(0, 1, 101)).tolist()))
-    return Thresholds(confidence_quantiles=tuple(rows))
+def _timeouts(data: CandleDataModule, logits: Floats) -> tuple[TimeoutCalibration, ...]:
+    # One for each horizon, of barriers only.
+    if data.timed_out is None:
+        return ()
+    came = data.timed_out.numpy() > 0
+    rates = came[data.samples["train"].ends].mean(axis=0).tolist()
+    calibrating = came[data.samples["calibration"].ends]
+    return tuple(
+        fit_timeout_calibration(
+            timeout_logits(logits, position, len(rates), rate), calibrating[:, position], rate=rate
+        )
+        for position, rate in enumerate(rates)
+    )
 
 
-def _golden(bundle: Bundle, runner: NetworkRunner, data: CandleDataModule) -> Golden:
+def _thresholds(
+    calibration: tuple[DirectionCalibration, ...], logits: Floats, moves: Floats
+) -> Thresholds:
+    probability = np.stack(
+        [fitted.probability(logits[:, column]) for column, fitted in enumerate(calibration)], axis=1
+    )
+    return Thresholds(
+        confidence_quantiles=_percentiles(np.maximum(probability, 1.0 - probability)),
+        move_quantiles=_percentiles(moves),
+    )
+
+
+def _percentiles(values: Floats) -> tuple[tuple[float, ...], ...]:
+    rows = np.quantile(values, np.linspace(0, 1, 101), axis=0).T
+    return tuple(tuple(row) for row in rows.tolist())
+
+
+def _golden(bundle: Bundle, runner: Runner, data: CandleDataModule) -> Golden:
     # The last calibration sample: its candles and what the finished model says of them.
-    samples = data.samples["calibration"]
-    candles: Candles = data.candles[int(samples.symbol[-1])]
-    opened = int(samples.decided[-1]) - candles.period_ms
-    last = int(np.searchsorted(candles.time, opened)) + 1
-    rows = slice(last - bundle.lookback - bundle.warmup, last)
+    candles, last = _last_sample(bundle, data)
+    rows = slice(last - bundle.required_bars, last)
     predictor = Predictor(bundle, runner, model="", sha256="")
     probability, quantiles = predictor.forecast_latest(candles.time[rows], candles.ohlcv[rows])
     return Golden(
         time=tuple(candles.time[rows].tolist()),
         ohlcv=tuple(tuple(row) for row in candles.ohlcv[rows].tolist()),
         probability=tuple(probability.tolist()),
-        quantiles=tuple(tuple(row) for row in quantiles.tolist()),
+        quantiles=tuple(tuple(row) for row in quantiles[:, :3].tolist()),
+    )
+
+
+def _last_sample(bundle: Bundle, data: CandleDataModule) -> tuple[Candles, int]:
+    # Its candles and how many of them it has behind it, itself included. A symbol that was
+    # listed late may lack the burn-in.
+    samples = data.samples["calibration"]
+    for sample in range(len(samples) - 1, -1, -1):
+        candles = data.candles[int(samples.symbol[sample])]
+        opened = int(samples.decided[sample]) - candles.period_ms
+        last = int(np.searchsorted(candles.time, opened)) + 1
+        if last >= bundle.required_bars:
+            return candles, last
+    raise TooFewCandlesError(
+        f"no symbol has the {bundle.required_bars} candles before the end of its calibration "
+        "slice that a forecast of this model needs: give more candles"
     )
 
 

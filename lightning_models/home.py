@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from lightning_models.errors import StorageError
+from lightning_models.redaction import redacted
 
 __all__ = ["HOME_VARIABLE", "Home", "find_home"]
 
@@ -55,8 +56,8 @@ class Home:
 
     @property
     def ui_command(self) -> str:
-        """The command that opens the tracking server's pages in a browser."""
-        uri = self.tracking_uri
+        """The command that opens the tracking server's pages in a browser, passwords as ``***``."""
+        uri = redacted(self.tracking_uri)
         if uri.startswith(("http:", "https:")):
             return f"open {uri}"
         return f"mlflow ui --backend-store-uri {uri}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_models.bundle import MANIFEST_FILE
 from lightning_models.loading import load_predictor_from
+from lightning_models.series_folder import find_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,5 @@ class BundleModel:
 def _load_pyfunc(data_path: str) -> BundleModel:
     # MLflow finds this function by its name.
     folder = Path(data_path)
-    nested = sorted(folder.glob(f"*/{MANIFEST_FILE}"))
-    if nested and not (folder / MANIFEST_FILE).is_file():
-        folder = nested[0].parent
+    folder = find_model(folder) or folder
     return BundleModel(load_predictor_from(folder, folder.name))

@@ -18,7 +18,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 from sqlalchemy.exc import SQLAlchemyError
 
-from lightning_models.bundle import MANIFEST_FILE, bundle_sha256, read_bundle
+from lightning_models.bundle import MANIFEST_FILE
 from lightning_models.candles.candles import COLUMNS
 from lightning_models.candles.timestamps import iso_utc
 from lightning_models.errors import (
@@ -29,6 +29,8 @@ from lightning_models.errors import (
     StorageError,
 )
 from lightning_models.forecast import LINE_NAMES
+from lightning_models.redaction import redacted
+from lightning_models.series_folder import describe_model, find_model, model_sha256
 from lightning_models.spelling import nearest_names
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ __all__ = [
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 BUNDLE_TAG: Final = "lstm.bundle_sha256"
+PARENT_TAG: Final = "lstm.parent"
 MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))?")
 NAME = re.compile(r"[\w][\w.\- ]*")
 
@@ -180,7 +183,7 @@ class Registry:
                     continue  # a shared server holds models of others too
                 number = str(version.version)
                 try:
-                    bundle = read_bundle(self._folder(version))
+                    bundle = describe_model(self._folder(version))
                 except (BundleError, ModelNotFoundError) as error:
                     _log.warning("models:/%s/%s is left out: %s", name, number, error)
                     continue
@@ -239,7 +242,7 @@ class Registry:
         Parameters
         ----------
         folder
-            Of the bundle.
+            Of the bundle, or of a series of them.
         name
             To register under. A version becomes the champion where there is none yet, and the
             challenger otherwise, unless `promote`.
@@ -265,7 +268,10 @@ class Registry:
                 registered_model_name=name,
             )
             version = str(logged.registered_model_version)
-            self.client.set_model_version_tag(name, version, BUNDLE_TAG, bundle_sha256(folder))
+            self.client.set_model_version_tag(name, version, BUNDLE_TAG, model_sha256(folder))
+            parent = describe_model(folder).parent
+            if parent is not None:
+                self.client.set_model_version_tag(name, version, PARENT_TAG, parent.model)
             alias = CHAMPION if promote or CHAMPION not in self._aliases(name) else CHALLENGER
             if alias == CHALLENGER:
                 self.client.set_registered_model_alias(name, CHALLENGER, version)
@@ -280,7 +286,7 @@ class Registry:
             alias=alias,
             run_id=run_id,
             path=self._folder(entry),
-            metrics=read_bundle(folder).metrics,
+            metrics=describe_model(folder).metrics,
         )
 
     def _aliases(self, name: str) -> dict[str, str]:
@@ -301,14 +307,14 @@ class Registry:
             )
         except (MlflowException, OSError, SQLAlchemyError) as error:
             raise storage_error(self.home, error) from error
-        found = sorted(local.glob(f"**/{MANIFEST_FILE}"))
-        if not found:
+        found = find_model(local)
+        if found is None:
             raise ModelNotFoundError(
                 f"models:/{version.name}/{version.version} holds no {MANIFEST_FILE}: it was not "
                 "registered by lstm-strategies. Name one of: "
                 + ", ".join(self._described() or ["(none)"])
             )
-        return found[0].parent
+        return found
 
     def _described(self) -> list[str]:
         described = []
@@ -326,11 +332,14 @@ class Registry:
         train = f"lstm-strategies train --preset price-predictor --data FILE --name {name}"
         if not there:
             return ModelNotFoundError(
-                f"no model {model!r}: {self.home.tracking_uri} holds none yet. Train one: {train}"
+                f"no model {model!r}: {redacted(self.home.tracking_uri)} holds none yet. "
+                f"Train one: {train}"
             )
         near = nearest_names(model, there)
+        # Where nothing is close, those are all names there are.
+        meant = f"{near} " if near.endswith("?") else ""
         return ModelNotFoundError(
-            f"no model {model!r}: {near} Registered: {', '.join(there)}. To train it: {train}"
+            f"no model {model!r}: {meant}Registered: {', '.join(there)}. To train it: {train}"
         )
 
 
@@ -380,7 +389,7 @@ def _signature() -> ModelSignature:
 
 def _example(folder: Path) -> pd.DataFrame:
     # The golden candles: just enough for one forecast. Times as text, as a request has them.
-    golden = read_bundle(folder).golden
+    golden = describe_model(folder).golden
     frame = pd.DataFrame(golden.ohlcv, columns=list(COLUMNS))
     frame.insert(0, "timestamp", [iso_utc(time) for time in golden.time])
     return frame
@@ -400,7 +409,9 @@ def storage_error(home: Home, error: Exception) -> StorageError:
     while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
     first_line = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    # Servers repeat the address they were given; its password belongs in no message.
     return StorageError(
-        f"MLflow at {home.tracking_uri} cannot be used: {first_line}. Check that it can be "
-        "reached and written, or choose another --home or MLFLOW_TRACKING_URI"
+        redacted(f"MLflow at {home.tracking_uri} cannot be used: {first_line}. ")
+        + "Check that it can be reached and written, or choose another --home or "
+        "MLFLOW_TRACKING_URI"
     )

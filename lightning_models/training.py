@@ -15,16 +15,28 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 
-from lightning_models.checkpoints import AtomicCheckpointIO, read_checkpoint
+from lightning_models.checkpoints import (
+    BEST_FILE,
+    LAST_FILE,
+    PART_FILE,
+    AtomicCheckpointIO,
+    clear_checkpoints,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from lightning_models.data.chunks import ChunkLoader
 from lightning_models.data.windows import WindowLoader
+from lightning_models.divergence import FiniteLoss, LossLostError, forget_divergence, keep_best
 from lightning_models.errors import StorageError, TrainingError, TrainingInterrupted
 from lightning_models.module import ForecastModule
+from lightning_models.stopping import PartCheckpoint, listen_for_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lightning_models.data.datamodule import CandleDataModule
     from lightning_models.networks import ForecastNetwork
+    from lightning_models.stopping import StopRequest
 
 __all__ = ["EpochMetrics", "FitResult", "TrainingConfig", "fit", "quiet_lightning"]
 
@@ -39,7 +51,7 @@ class TrainingConfig(BaseModel):
     epochs
         At most; early stopping may end sooner.
     batch_size
-        Windows a batch.
+        Windows a batch; chunks a batch in sequence mode.
     learning_rate, weight_decay
         Of AdamW.
     patience
@@ -52,9 +64,11 @@ class TrainingConfig(BaseModel):
         Of torch. More than one gained nothing when measured, and cost much on a busy machine.
     accelerator
         ``auto`` takes a GPU where there is one.
+    checkpoint_seconds
+        Between checkpoints inside an epoch; 0 writes them at its end only.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: PositiveInt = 50
     batch_size: PositiveInt = Field(default=32, ge=2)
@@ -65,6 +79,7 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     threads: PositiveInt = 1
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    checkpoint_seconds: NonNegativeFloat = 60.0
 
 
 @dataclass(frozen=True)
@@ -93,13 +108,9 @@ class _EpochHistory(pl.Callback):
         self._on_epoch = on_epoch
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        del pl_module
         row = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if not all(value == value and abs(value) != float("inf") for value in row.values()):
-            raise TrainingError(
-                f"the loss was no longer a number in epoch {trainer.current_epoch + 1}: lower "
-                "--set training.learning_rate, or check the candles for broken prices"
-            )
+        if isinstance(pl_module, ForecastModule):
+            row = pl_module.train_losses() | row
         self.rows.append(row)
         if self._on_epoch is not None:
             self._on_epoch(trainer.current_epoch + 1, row)
@@ -126,12 +137,33 @@ class _Patience(EarlyStopping):
             trainer.should_stop = True
 
 
+class _SettingsOfNow(pl.Callback):
+    # A checkpoint brings its optimiser's settings with it; a run that lost its loss goes on with
+    # others.
+    def __init__(self, config: TrainingConfig) -> None:
+        self._config = config
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        del pl_module
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._config.learning_rate
+                group["weight_decay"] = self._config.weight_decay
+
+
+class _ProgressBar(RichProgressBar):
+    # Lightning's counts epochs from 0; every other number of this project counts them from 1.
+    def _get_train_description(self, current_epoch: int) -> str:
+        description = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return description.ljust(len(self.validation_description))
+
+
 class _EpochOrder(pl.Callback):
     # Also right after a resume, where a loader that counted for itself would start at 0.
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del pl_module
         loader = trainer.train_dataloader
-        if isinstance(loader, WindowLoader):
+        if isinstance(loader, WindowLoader | ChunkLoader):
             loader.set_epoch(trainer.current_epoch)
 
 
@@ -157,11 +189,12 @@ def fit(
     config
         Epochs, batch size and the like.
     checkpoints
-        Folder of ``last.ckpt``, written after each epoch, and of ``best.ckpt`` where there is
-        a validation slice.
+        Folder of ``last.ckpt``, written after each epoch, of ``best.ckpt`` where there is a
+        validation slice, and of ``part.ckpt`` while an epoch lasts. Those of an earlier fit are
+        removed unless it is resumed.
     resume
-        Continue from ``last.ckpt``. On the CPU with one thread the result is the same, bit
-        for bit, as if training had never stopped.
+        Continue from the newest of them, inside an epoch too. On the CPU with one thread the
+        result is the same, bit for bit, as if training had never stopped.
     resume_hint
         The command that continues an interrupted run, for the message.
     on_epoch
@@ -176,20 +209,18 @@ def fit(
     Raises
     ------
     TrainingInterrupted
-        On Ctrl-C or SIGTERM; the checkpoints stay.
+        On Ctrl-C or SIGTERM, after the batch that is running; the checkpoints stay.
     TrainingError
-        If the loss is no longer a number, or there is no sound checkpoint to resume from.
+        If the loss is no longer a number, or there is no sound checkpoint to resume from. In the
+        first case the best epoch stays, and a resumed fit goes on from it: give it a lower
+        learning rate.
     StorageError
         If a checkpoint cannot be written.
     """
-    last = checkpoints / "last.ckpt"
-    if resume and not last.is_file():
-        raise TrainingError(
-            f"nothing to resume: {last} does not exist. Train without --resume, or name a run "
-            "that finished at least one epoch"
-        )
-    if resume:
-        read_checkpoint(last)
+    start = _checkpoint_to_resume(checkpoints) if resume else None
+    if not resume:
+        clear_checkpoints(checkpoints)
+        forget_divergence(checkpoints)
     torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, verbose=False)
     module = ForecastModule(
@@ -200,15 +231,17 @@ def fit(
     # One that keeps the best epoch and one that keeps every: a single one with `save_last`
     # writes last.ckpt only in epochs that are the best so far. The last is written after the
     # best, whose score it holds: a resumed run must not take a worse epoch for a better one.
-    callbacks: list[pl.Callback] = [history, _EpochOrder()]
+    callbacks: list[pl.Callback] = [FiniteLoss(), history, _EpochOrder(), _SettingsOfNow(config)]
     if validates:
         callbacks.append(_checkpoint(checkpoints, "best", monitor="val/loss"))
         if config.patience:
             callbacks.append(_Patience(config.patience))
     callbacks.append(_checkpoint(checkpoints, "last", monitor=None))
     if progress:
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
-    with quiet_lightning():
+        callbacks.append(_ProgressBar(console_kwargs={"stderr": True}))
+    with quiet_lightning(), listen_for_stop() as request:
+        part = PartCheckpoint(checkpoints / PART_FILE, config.checkpoint_seconds, request)
+        callbacks.append(part)
         trainer = pl.Trainer(
             max_epochs=config.epochs,
             accelerator=config.accelerator,
@@ -222,14 +255,36 @@ def fit(
             default_root_dir=checkpoints,
             plugins=[AtomicCheckpointIO()],
         )
-        _run(trainer, module, data, last if resume else None, resume_hint)
-    if resume and not history.rows:
-        raise TrainingError(f"{last} holds no finished epoch: train without --resume")
-    best = read_checkpoint(checkpoints / ("best.ckpt" if validates else "last.ckpt"))
+        try:
+            _run(trainer, module, data, start, request, resume_hint)
+        except LossLostError as lost:
+            raise keep_best(
+                checkpoints,
+                lost,
+                [row["val/loss"] for row in history.rows] if validates else [],
+                epochs=len(history.rows),
+                learning_rate=config.learning_rate,
+                gradient_clip=config.gradient_clip,
+                resume_hint=resume_hint,
+            ) from lost
+    if start is not None and not history.rows:
+        raise TrainingError(f"{start} holds no finished epoch: train without --resume")
+    (checkpoints / PART_FILE).unlink(missing_ok=True)
+    best = read_checkpoint(checkpoints / (BEST_FILE if validates else LAST_FILE))
     module.load_state_dict(best["state_dict"])
     losses = [row["val/loss"] for row in history.rows] if validates else []
     best_epoch = losses.index(min(losses)) + 1 if losses else len(history.rows)
     return FitResult(tuple(history.rows), best_epoch, module.network.cpu().eval())
+
+
+def _checkpoint_to_resume(folder: Path) -> Path:
+    start = newest_checkpoint(folder)
+    if start is None:
+        raise TrainingError(
+            f"nothing to resume: {folder / LAST_FILE} does not exist. Train without --resume, or "
+            "name a run that was stopped after its first batch"
+        )
+    return start
 
 
 def _checkpoint(folder: Path, name: str, monitor: str | None) -> ModelCheckpoint:
@@ -247,6 +302,7 @@ def _run(
     module: ForecastModule,
     data: CandleDataModule,
     checkpoint: Path | None,
+    request: StopRequest,
     resume_hint: str,
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
@@ -258,10 +314,14 @@ def _run(
             ckpt_path=None if checkpoint is None else str(checkpoint),
             weights_only=True,
         )
+        if request.asked:
+            raise TrainingInterrupted
+    except TrainingInterrupted as stop:
+        raise TrainingInterrupted(_interrupted(trainer, str(stop), resume_hint)) from stop
     except SystemExit as stop:
         # Lightning turns Ctrl-C into an exit, and leaves Ctrl-C switched off behind it.
         signal.signal(signal.SIGINT, handler)
-        raise TrainingInterrupted(_interrupted(trainer, resume_hint)) from stop
+        raise TrainingInterrupted(_interrupted(trainer, "", resume_hint)) from stop
     except OSError as error:
         raise StorageError(
             f"a checkpoint could not be written to {trainer.default_root_dir}: {error}. The "
@@ -275,13 +335,14 @@ def _run(
         ) from error
 
 
-def _interrupted(trainer: pl.Trainer, resume_hint: str) -> str:
+def _interrupted(trainer: pl.Trainer, inside: str, resume_hint: str) -> str:
     folder = Path(trainer.default_root_dir)
-    if not (folder / "last.ckpt").is_file():
-        return "training was stopped before its first epoch ended; nothing was kept"
+    if not any((folder / name).is_file() for name in (LAST_FILE, PART_FILE)):
+        return "training was stopped before its first checkpoint; nothing was kept"
     return (
-        f"training was stopped after {trainer.current_epoch} epochs; the best and the last "
-        f"checkpoint are in {folder}. {resume_hint}".rstrip()
+        f"training was stopped after {trainer.current_epoch} epochs"
+        f"{f' and {inside}' if inside else ''}; the checkpoints are in {folder}. "
+        f"{resume_hint}".rstrip()
     )
 
 

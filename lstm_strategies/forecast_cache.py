@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from lightning_models.features import own_features
 from lightning_models.forecast import ForecastArrays
 from lightning_models.predictor import Predictor
 
@@ -36,7 +37,8 @@ class ForecastCache:
     The key holds the bundle's hash, the candles' hash and this project's version; nothing in
     the cache ever has to be invalidated, and all of it may be deleted at any time. A file that
     is damaged is computed again. Where the folder cannot be written, a warning says so and
-    each process computes for itself.
+    each process computes for itself. Forecasts of a model with a feature of the user's own are
+    not kept.
 
     Parameters
     ----------
@@ -69,6 +71,9 @@ class ForecastCache:
         ForecastArrays
             Of ``T`` rows.
         """
+        if not set(own_features()).isdisjoint(one.name for one in predictor.bundle.features):
+            # Its function may change while the bundle stays the same.
+            return predictor.forecast_arrays(time, ohlcv)
         key = _key(predictor, time, ohlcv)
         found = self._memory.get(key)
         if found is None:

@@ -9,16 +9,25 @@ import backtrader as bt
 import numpy as np
 import numpy.typing as npt
 
-from lightning_models.errors import BundleError
+from lightning_models.errors import ConfigError
 from lightning_models.forecast import INTERVAL, LINE_NAMES, ForecastArrays, forecast_lines
 from lightning_models.predictor import Predictor
 from lightning_models.timeframes import DAY_MS, period_ms
 from lstm_strategies.bar_times import opens_of
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_dates
+from lstm_strategies.feed import milliseconds_of_dates
+from lstm_strategies.feed_checks import (
+    check_actual_timeframe,
+    check_stamps,
+    check_stated_timeframe,
+    warn_of_no_volume,
+    warn_of_opens,
+)
 from lstm_strategies.forecast_cache import ForecastCache
+from lstm_strategies.given_values import check_fraction, check_model, check_positive
 from lstm_strategies.models import cache_folder, predictor_of
 from lstm_strategies.parameters import CheckedParameters
+from lstm_strategies.resampled_source import source_of
 
 __all__ = ["LSTMForecast"]
 
@@ -47,11 +56,14 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
       - ``predicted_price``, ``lower``, ``upper``: quote currency.
 
     Params:
-      - ``model``: ``models:/name@champion``, ``models:/name/3`` or a bundle's folder.
+      - ``model``: ``models:/name@champion``, ``models:/name/3`` or a bundle's folder; or
+        ``statistical``, which was never trained.
       - ``horizon`` (""): such as ``1d``; the model's first by default.
-      - ``level`` (0.80): probability that ``lower`` and ``upper`` bound.
+      - ``level`` (0.80): share of outcomes that ``lower`` and ``upper`` bound, 0.80 or 0.95.
       - ``min_confidence`` (0.0): a fraction.
       - ``home`` (""): folder of the registry; ``$LSTM_HOME`` or the user's by default.
+      - ``fallback`` (""): what to forecast with, and warn, where there is no such model, such
+        as ``statistical``.
 
     Attributes
     ----------
@@ -66,7 +78,8 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         If there is no model, no such level, or a confidence that is no fraction; while it runs,
         if the feed shows a bar before its time.
     ModelNotFoundError, BundleError, ConfigError
-        If the model cannot be loaded, reads another timeframe, or has no such horizon.
+        If the model cannot be loaded, reads another timeframe, has no such horizon, or was made
+        without bounds of that level.
     """
 
     lines: Any = LINE_NAMES
@@ -76,6 +89,7 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         ("level", INTERVAL),
         ("min_confidence", 0.0),
         ("home", ""),
+        ("fallback", ""),
     )
     plotinfo: Any = {"subplot": True, "plotyhlines": [0.0, 0.5, 1.0], "plotlinelabels": True}
     # Up lies above the middle in green, down below it in red, and the confidence over both.
@@ -97,32 +111,31 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
 
     def __init__(self) -> None:
         super().__init__()
-        if not self.p.model:
-            raise ParameterError(
-                "LSTMForecast needs model: models:/NAME@champion, or the folder of a bundle"
-            )
-        if self.p.level != INTERVAL:
-            raise ParameterError(
-                f"level={self.p.level!r}: this model's bounds hold {INTERVAL:.0%} of outcomes; "
-                f"give level={INTERVAL} or leave it out"
-            )
-        if not 0.0 <= self.p.min_confidence <= 1.0:
-            raise ParameterError(
-                f"min_confidence={self.p.min_confidence!r}: give a fraction from 0 to 1"
-            )
-        self.predictor: Predictor = predictor_of(self.p.model, self.p.home)
+        check_model("LSTMForecast", self.p.model)
+        check_positive("level", self.p.level)
+        check_fraction("min_confidence", self.p.min_confidence)
+        self.predictor: Predictor = predictor_of(
+            self.p.model, self.p.home, fallback=self.p.fallback, data=self.data
+        )
+        try:
+            self.predictor.check_level(self.p.level)
+        except ConfigError as error:
+            raise ParameterError(str(error)) from error
+        self._stream = self.predictor.stream()
         self._horizon = self.predictor.horizon_position(self.p.horizon)
         self._cache = ForecastCache(cache_folder(self.p.home))
         self._cerebro = bt.metabase.findowner(self, bt.Cerebro)
         self.in_bulk = False
-        self._timeframe_checked = False
+        self._feed_checked = False
+        self._source = source_of(self.data)
         self._last_bar: tuple[float, ...] = ()
         self._last_lines: tuple[float, ...] = ()
-        _check_stated_timeframe(self.data, self.predictor)
+        check_stated_timeframe(self.data, self.predictor)
         self.addminperiod(self.predictor.required_bars)
 
     def _plotlabel(self) -> list[str]:
-        return [str(self.p.model), self.predictor.horizons[self._horizon]]
+        named = self.predictor.model if self.p.fallback else self.p.model
+        return [str(named), self.predictor.horizons[self._horizon]]
 
     def oncestart(self, start: int, end: int) -> None:
         """Leave all bars to `once`, which backtrader would otherwise call twice."""
@@ -131,12 +144,16 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         """Forecast every bar at once."""
         del start
         count = min(end, len(self.data.datetime.array))
-        opens = self._opens(np.array(self.data.datetime.array[:count]))
+        dates = np.array(self.data.datetime.array[:count])
         ohlcv = np.column_stack([np.array(line.array[:count]) for line in _prices(self.data)])
+        self._check_feed(dates, ohlcv)
+        opens = self._opens(dates)
         arrays = self._cache.forecasts(self.predictor, opens, ohlcv)
         # A bar before the minimum period has no forecast in next mode either.
         values = self._lines_of(arrays, ohlcv[:, 3])
         for line, column in zip(self.lines, values, strict=True):
+            if self._may_be_unfinished(count):
+                column[-1] = math.nan
             line.array[:count] = type(line.array)("d", column.tobytes())
         self.in_bulk = True
 
@@ -152,69 +169,68 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
             line[0] = value
 
     def _forecast(self, prices: tuple[Any, ...]) -> tuple[float, ...]:
-        count = self.predictor.required_bars
-        opens = self._opens(np.array(self.data.datetime.get(size=count)))
-        ohlcv = np.column_stack([np.array(line.get(size=count)) for line in prices])
-        probability, quantiles = self.predictor.forecast_latest(opens, ohlcv)
+        def history(count: int) -> tuple[npt.NDArray[np.int64], Floats]:
+            # With exactbars=1 the feed keeps no more than the minimum period.
+            size = min(count, len(self.data), self.predictor.required_bars)
+            dates = np.array(self.data.datetime.get(size=size))
+            ohlcv = np.column_stack([np.array(line.get(size=size)) for line in prices])
+            self._check_feed(dates, ohlcv)
+            return self._opens(dates), ohlcv
+
+        probability, quantiles = self._stream.forecast(history)
         arrays = ForecastArrays(probability[None], quantiles[None])
-        return tuple(float(column[0]) for column in self._lines_of(arrays, ohlcv[-1:, 3]))
+        close = np.array([prices[3][0]])
+        return tuple(float(column[0]) for column in self._lines_of(arrays, close))
 
     def _has_come(self) -> bool:
         # At the end of the data backtrader hands out what a resampler has, finished or not; and
         # with exactbars=1 it loses count of feeds that have to wait for others.
         now = getattr(self._cerebro, "_udtmaster", None)
         if now is None or self.data.datetime[0] <= bt.date2num(now) + MILLISECOND:
-            return True
+            return not self._may_be_unfinished(len(self.data))
         if self.data.resampling:
-            return False
+            # With nothing more to come, the clock stands at the bar before.
+            source = self._source
+            return source is not None and source.has_ended and source.has_reached(self._end())
         raise ParameterError(
             f"the feed {self.data._name!r} shows its bar of {bt.num2date(self.data.datetime[0])} "
             f"at {now}: with exactbars=1 backtrader reads ahead in feeds that wait for others. "
             "Run with exactbars=0 or exactbars=-1"
         )
 
+    def _end(self) -> int:
+        timeframe = self.predictor.timeframe
+        return int(self._opens(np.array([self.data.datetime[0]]))[0]) + period_ms(timeframe)
+
+    def _may_be_unfinished(self, bar: int) -> bool:
+        # What a resampler made before anyone watched it may end with a part of a candle.
+        unseen = self._source is not None and not self._source.is_watched
+        return unseen and bar == self.data.buflen()
+
     def _opens(self, dates: Floats) -> npt.NDArray[np.int64]:
-        stamps = milliseconds_of_dates(dates)
-        opens = opens_of(self.data, stamps, self.predictor.timeframe)
-        if not self._timeframe_checked:
-            _check_actual_timeframe(opens, self.predictor, self.data)
-            self._timeframe_checked = True
-        return opens
+        return opens_of(self.data, milliseconds_of_dates(dates), self.predictor.timeframe)
+
+    def _check_feed(self, dates: Floats, ohlcv: Floats) -> None:
+        # What can be told of a feed by its first bars, once.
+        if self._feed_checked:
+            return
+        self._feed_checked = True
+        check_stamps(dates, self.predictor, self.data)
+        check_actual_timeframe(self._opens(dates), self.predictor, self.data)
+        warn_of_no_volume(ohlcv[: self.predictor.required_bars, 4], self.predictor, self.data)
+        if self._source is not None:
+            warn_of_opens(self._source, self.predictor, self.data)
 
     def _lines_of(self, arrays: ForecastArrays, close: Floats) -> list[Floats]:
         lines = forecast_lines(
-            arrays, close, horizon=self._horizon, min_confidence=self.p.min_confidence
+            arrays,
+            close,
+            horizon=self._horizon,
+            min_confidence=self.p.min_confidence,
+            level=self.p.level,
         )
         return [lines[name] for name in LINE_NAMES]
 
 
 def _prices(data: Any) -> tuple[Any, ...]:
     return data.open, data.high, data.low, data.close, data.volume
-
-
-def _check_stated_timeframe(data: Any, predictor: Predictor) -> None:
-    # A feed of days may be one whose timeframe was never stated: its stamps decide later.
-    stated = (data._timeframe, data._compression)
-    named = candle_timeframe_of(data)
-    if named == predictor.timeframe or stated == (bt.TimeFrame.Days, 1):
-        return
-    raise BundleError(
-        f"{predictor.model} reads {predictor.timeframe} candles, and the feed {data._name!r} has "
-        f"{named or f'{data._compression} x {bt.TimeFrame.getname(data._timeframe)}'}: give it a "
-        f"feed of {predictor.timeframe}, such as CandleData(…, timeframe={predictor.timeframe!r})"
-    )
-
-
-def _check_actual_timeframe(opens: npt.NDArray[np.int64], predictor: Predictor, data: Any) -> None:
-    # Bars too close together are refused where holes are bridged; too far apart, every one of
-    # them would look like a hole. Between sessions most steps may be longer than a candle.
-    if len(opens) < 2:
-        return
-    step = int(np.diff(opens).min())
-    if step <= period_ms(predictor.timeframe):
-        return
-    raise BundleError(
-        f"{predictor.model} reads {predictor.timeframe} candles, and bars of the feed "
-        f"{data._name!r} are at least {step / 3_600_000:g} h apart: give it a feed of "
-        f"{predictor.timeframe}, such as CandleData(…, timeframe={predictor.timeframe!r})"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import backtrader as bt
@@ -71,7 +72,8 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
     -----
     It collects bar by bar and never looks back, so it works in every run mode of backtrader.
     Several strategies in one run need feeds of their own to count their trades apart; the
-    equity is the account's. Missing bars make a return span several periods; it counts as one bar.
+    equity is the account's. Where it is unknown, because a position has no price, it stays what
+    it was a bar before. Missing bars make a return span several periods; it counts as one bar.
     """
 
     params = (
@@ -89,6 +91,7 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
         self._equity: list[float] = []
         self._exposed: list[bool] = []
         self._capital = 0.0
+        self._value = 0.0
         self._bar = 0
         self._length = 0
         self._begun = False
@@ -99,7 +102,7 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
         """Take the account's value as the capital that returns refer to."""
         self._feeds = {id(data): number for number, data in enumerate(self.datas)}
         self._symbols = [_symbol_of(data) for data in self.datas]
-        self._capital = float(self.strategy.broker.getvalue())
+        self._capital = self._value = float(self.strategy.broker.getvalue())
 
     def notify_order(self, order: Any) -> None:
         """Book the fills of an order."""
@@ -123,9 +126,13 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
         self._length = len(self.strategy)
         self._bar += not again
         for number, data in enumerate(self.datas):
-            if len(data):
+            # Without a price a position is worth what it was worth at the last one.
+            if len(data) and not math.isnan(data.close[0]):
                 self._book.mark(number, data.close[0])
         equity = float(self.strategy.broker.getvalue())
+        if math.isnan(equity):
+            equity = self._value
+        self._value = equity
         if not self._begun:
             self._capital = equity
             return

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lightning_models import load_predictor
 from lightning_models.home import find_home
+from lightning_models.loading import UNTRAINED
 from lightning_models.predictor import Predictor
+from lstm_strategies.feed import candle_timeframe_of
 
 __all__ = ["cache_folder", "predictor_of"]
 
@@ -18,7 +20,7 @@ _loaded: dict[tuple[str, str], Predictor] = {}
 _FIXED: Final = re.compile(r"models:/[^/@]+/\d+")
 
 
-def predictor_of(model: str, home: str = "") -> Predictor:
+def predictor_of(model: str, home: str = "", *, fallback: str = "", data: Any = None) -> Predictor:
     """Return the predictor of a model, loading it if this process has not yet.
 
     A registered version is loaded once. An alias is looked up each time, so that a later run
@@ -31,23 +33,35 @@ def predictor_of(model: str, home: str = "") -> Predictor:
         As `lightning_models.load_predictor` takes it.
     home
         Empty for ``$LSTM_HOME`` or the user's data folder.
+    fallback
+        What to load where there is no such model; by default that is an error.
+    data
+        Feed whose timeframe and market the short name ``statistical`` stands for.
 
     Raises
     ------
     ModelNotFoundError, BundleError
         As `lightning_models.load_predictor` does.
     """
-    model = os.fspath(model)
+    model = _of_feed(os.fspath(model), data)
     place = find_home(home or None)
     fixed = _FIXED.fullmatch(model)
     known = _loaded.get((model, str(place.path))) if fixed else None
     if known is None:
-        fresh = load_predictor(model, home=place)
+        fresh = load_predictor(model, home=place, fallback=_of_feed(fallback, data))
         # The same bundle under the same name is the same predictor: nothing in it changes.
         known = _loaded.setdefault((fresh.model, fresh.sha256), fresh)
         if _FIXED.fullmatch(known.model):
             _loaded[known.model, str(place.path)] = known
     return known
+
+
+def _of_feed(model: str, data: Any) -> str:
+    timeframe = None if data is None else candle_timeframe_of(data)
+    if model != UNTRAINED or timeframe is None or Path(model).exists():
+        return model
+    market = getattr(data, "market", "continuous")
+    return f"{model}:{timeframe}" + ("" if market == "continuous" else f":{market}")
 
 
 def cache_folder(home: str = "") -> Path:

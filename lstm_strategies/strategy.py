@@ -20,6 +20,7 @@ from lstm_strategies.feed import (
     milliseconds_of_date,
     milliseconds_of_dates,
 )
+from lstm_strategies.given_values import check_fraction, check_model, check_positive
 from lstm_strategies.indicator import LSTMForecast
 from lstm_strategies.models import predictor_of
 from lstm_strategies.no_trade import why_no_trade
@@ -57,7 +58,8 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
     user's own positions are sized by `RiskSizer`.
 
     Params:
-      - ``model``: ``models:/name@champion``, ``models:/name/3`` or a bundle's folder.
+      - ``model``: ``models:/name@champion``, ``models:/name/3`` or a bundle's folder; or
+        ``statistical``, which was never trained.
       - ``min_confidence`` (0.6): calibrated probability that an entry needs.
       - ``min_edge`` (0.0): expected move over the cost of a round trip that an entry needs.
       - ``top_share`` (0.0): in place of ``min_confidence``, the confidence that this share of
@@ -68,6 +70,8 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
       - ``atr_period`` (14), ``atr_stop`` (2.0), ``atr_target`` (3.0): bars and multiples of the
         mean true range.
       - ``home`` (""): folder of the registry; ``$LSTM_HOME`` or the user's by default.
+      - ``fallback`` (""): what to forecast with, and warn, where there is no such model, such
+        as ``statistical``.
 
     Attributes
     ----------
@@ -115,12 +119,18 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
         ("atr_stop", 2.0),
         ("atr_target", 3.0),
         ("home", ""),
+        ("fallback", ""),
     )
 
     def __init__(self) -> None:
         super().__init__()
         self._check_parameters()
-        self.predictor: Predictor = predictor_of(self.p.model, self.p.home)
+        self.predictor: Predictor = predictor_of(
+            self.p.model,
+            self.p.home,
+            fallback=self.p.fallback,
+            data=self.datas[0] if self.datas else None,
+        )
         self.counts: Counter[str] = Counter()
         self.threshold = self.p.min_confidence
         if self.p.top_share:
@@ -343,22 +353,12 @@ class LSTMStrategy(bt.Strategy, CheckedParameters):
         return chosen
 
     def _check_parameters(self) -> None:
-        if not self.p.model:
-            raise ParameterError(
-                "LSTMStrategy needs model: models:/NAME@champion, or the folder of a bundle"
-            )
-        for name, lowest, highest in (
-            ("min_confidence", 0.0, 1.0),
-            ("min_edge", 0.0, math.inf),
-            ("top_share", 0.0, 1.0),
-        ):
-            value = getattr(self.p, name)
-            if not lowest <= value <= highest:
-                raise ParameterError(f"{name}={value!r}: give a number from {lowest} to {highest}")
+        check_model("LSTMStrategy", self.p.model)
+        for name in ("min_confidence", "top_share"):
+            check_fraction(name, getattr(self.p, name))
+        check_positive("min_edge", self.p.min_edge, or_zero=True)
         for name in ("risk_per_trade", "atr_period", "atr_stop", "atr_target"):
-            value = getattr(self.p, name)
-            if not 0 < value < math.inf:
-                raise ParameterError(f"{name}={value!r}: give a number above 0")
+            check_positive(name, getattr(self.p, name))
         if self.p.atr_period != int(self.p.atr_period):
             raise ParameterError(f"atr_period={self.p.atr_period!r}: give a whole number of bars")
 

@@ -223,3 +223,25 @@ def trained(
     model = train(tiny_config, candles, name="tiny", home=home)
     forget_mlflow()
     return Trained(home, candles, tiny_config, model)
+
+
+@pytest.fixture(scope="session")
+def trained_stream(
+    tiny_config: TrainConfig,
+    migrated_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    """The same in sequence mode, a model that carries its state from bar to bar."""
+    from experiments import train
+    from experiments.config import TrainConfig
+    from lightning_models import simulate_market
+
+    settings = tiny_config.model_dump()
+    settings["data"] |= {"mode": "sequence", "chunk": 128, "burn_in": 32}
+    settings["training"] |= {"batch_size": 8}
+    config = TrainConfig.model_validate(settings)
+    home = make_home(migrated_database, tmp_path_factory.mktemp("stream") / "home")
+    candles = simulate_market(candles=3000, seed=1, signal=0.5)
+    model = train(config, candles, name="tiny", home=home)
+    forget_mlflow()
+    return Trained(home, candles, config, model)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 
 import backtrader as bt
 import pandas as pd
 
-from experiments.benchmark.figure import BenchmarkConfig, Figure, alternate
+from experiments.benchmark.figure import BenchmarkConfig, Figure, alternate, without_warnings
 from experiments.benchmark.small_model import write_untrained
 from lightning_models.candles import Candles, simulate_market
 from lightning_models.timeframes import bar_stamp
@@ -23,8 +22,7 @@ def backtest_speed(config: BenchmarkConfig) -> list[Figure]:
     candles = simulate_market(candles=config.bars, signal=0.2)[0]
     frame = candles.to_frame().set_index("timestamp").tz_localize(None)
     frame.index = pd.to_datetime(bar_stamp(candles.time, candles.timeframe), unit="ms")
-    logging.getLogger("lstm_strategies").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as scratch:
+    with without_warnings(), tempfile.TemporaryDirectory() as scratch:
         home = str(Path(scratch) / "home")
         model = str(write_untrained("quickstart", Path(scratch) / "model"))
         _forecast(candles, model, home)  # fills the cache

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
 from time import perf_counter
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-__all__ = ["BenchmarkConfig", "Figure", "alternate"]
+from experiments.benchmark.peers_config import PeersConfig
+
+__all__ = ["BenchmarkConfig", "Figure", "alternate", "without_warnings"]
 
 
 class BenchmarkConfig(BaseModel):
@@ -24,6 +28,8 @@ class BenchmarkConfig(BaseModel):
         Of the backtest.
     candles
         Of each of the ten symbols whose training memory is measured.
+    peers
+        Of the comparison with other libraries.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +38,7 @@ class BenchmarkConfig(BaseModel):
     steps: int = Field(default=98, ge=10)
     bars: int = Field(default=100_000, ge=2_000)
     candles: int = Field(default=45_000, ge=2_000)
+    peers: PeersConfig = PeersConfig()
 
 
 class Figure(BaseModel):
@@ -47,6 +54,8 @@ class Figure(BaseModel):
         Such as ``x`` for a ratio or ``ms``.
     aim
         The value to stay at or under, in `unit`; None where none is set.
+    at_least
+        Whether `aim` is to be reached instead.
     detail
         The two sides of a ratio, in words.
     """
@@ -57,12 +66,15 @@ class Figure(BaseModel):
     value: float
     unit: str
     aim: float | None
+    at_least: bool = False
     detail: str
 
     @property
     def met(self) -> bool | None:
         """Whether the aim was met."""
-        return None if self.aim is None else self.value <= self.aim
+        if self.aim is None:
+            return None
+        return self.value >= self.aim if self.at_least else self.value <= self.aim
 
 
 def alternate(
@@ -82,3 +94,15 @@ def alternate(
             function()
             taken.append(perf_counter() - start)
     return median(seconds[0]), median(seconds[1])
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Hold back what the strategy would say of a model that is not meant to trade well."""
+    logger = logging.getLogger("lstm_strategies")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

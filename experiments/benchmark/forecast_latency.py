@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 import backtrader as bt
 import numpy as np
 
-from experiments.benchmark.figure import BenchmarkConfig, Figure
+from experiments.benchmark.figure import BenchmarkConfig, Figure, without_warnings
 from experiments.benchmark.small_model import write_untrained
 from lightning_models.candles import simulate_market
 from lstm_strategies import CandleData, LSTMForecast
@@ -47,9 +46,8 @@ class _Watch(bt.Strategy):
 def forecast_latency(config: BenchmarkConfig) -> list[Figure]:
     """Return median and 99 % quantile of a bar's forecast by the price predictor."""
     del config
-    logging.getLogger("lstm_strategies").setLevel(logging.ERROR)
     _TimedForecast.milliseconds.clear()
-    with tempfile.TemporaryDirectory() as scratch:
+    with without_warnings(), tempfile.TemporaryDirectory() as scratch:
         model = str(write_untrained("price-predictor", Path(scratch) / "model"))
         cerebro = bt.Cerebro(runonce=False, stdstats=False)
         cerebro.adddata(CandleData(dataname=simulate_market(candles=BARS)[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,8 +13,12 @@ from rich.text import Text
 from experiments.benchmark.backtest_speed import backtest_speed
 from experiments.benchmark.figure import BenchmarkConfig, Figure
 from experiments.benchmark.forecast_latency import forecast_latency
+from experiments.benchmark.peer_process import PeerMissingError
+from experiments.benchmark.peers import peers
+from experiments.benchmark.sequence_mode import sequence_mode
 from experiments.benchmark.training_memory import training_memory
 from experiments.benchmark.training_step import training_step
+from experiments.benchmark.univariate import univariate
 from experiments.cli.console import errors, print_json, show_table
 from experiments.settings import validated
 from lightning_models.errors import ConfigError
@@ -21,11 +26,16 @@ from lightning_models.spelling import nearest_names
 
 __all__ = ["BENCHMARKS", "run_benchmarks"]
 
+_log = logging.getLogger(__name__)
+
 BENCHMARKS: Final[dict[str, Callable[[BenchmarkConfig], list[Figure]]]] = {
     "training-step": training_step,
     "backtest": backtest_speed,
     "forecast": forecast_latency,
     "memory": training_memory,
+    "sequence": sequence_mode,
+    "univariate": univariate,
+    "peers": peers,
 }
 
 
@@ -44,7 +54,7 @@ def run_benchmarks(name: str | None, *, as_json: bool, settings: Sequence[str]) 
     for title, measure in BENCHMARKS.items():
         if name in (None, title):
             with errors.status(f"measuring {title}"):
-                figures += measure(config)
+                figures += _measured(measure, config, wanted=name is not None)
     if as_json:
         print_json([{**figure.model_dump(), "met": figure.met} for figure in figures])
         return
@@ -55,8 +65,31 @@ def run_benchmarks(name: str | None, *, as_json: bool, settings: Sequence[str]) 
         style = {True: "green", False: "red", None: ""}[figure.met]
         table.add_row(
             figure.name,
-            Text(f"{figure.value:.2f} {figure.unit}", style=style),
-            "–" if figure.aim is None else f"≤ {figure.aim:g} {figure.unit}",
+            Text(_amount(figure.value, figure.unit), style=style),
+            _aim(figure),
             figure.detail,
         )
     show_table(table)
+
+
+def _measured(
+    measure: Callable[[BenchmarkConfig], list[Figure]], config: BenchmarkConfig, *, wanted: bool
+) -> list[Figure]:
+    try:
+        return measure(config)
+    except PeerMissingError as error:
+        # An extra that is not installed takes no figure of the others away.
+        if wanted:
+            raise
+        _log.warning("not measured: %s", error)
+        return []
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if abs(value) >= 1_000 else f"{value:.2f} {unit}"
+
+
+def _aim(figure: Figure) -> str:
+    if figure.aim is None:
+        return "–"
+    return f"{'≥' if figure.at_least else '≤'} {figure.aim:,g} {figure.unit}"

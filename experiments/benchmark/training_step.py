@@ -14,6 +14,7 @@ from experiments.benchmark.figure import BenchmarkConfig, Figure
 from experiments.presets import load_train_config
 from lightning_models.candles import simulate_market
 from lightning_models.data.datamodule import CandleDataModule
+from lightning_models.data.windows import Batch
 from lightning_models.module import ForecastModule
 from lightning_models.networks import build_network
 from lightning_models.training import quiet_lightning
@@ -90,6 +91,7 @@ def _bare_step(module: ForecastModule, data: CandleDataModule, steps: int) -> fl
     marks = []
     for batch in islice(data.train_dataloader(), steps):
         optimiser.zero_grad()
+        assert isinstance(batch, Batch)
         loss = module.network.loss(module.network(batch.window), batch.target)
         loss.total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

@@ -12,15 +12,20 @@ from typing import Any
 
 import typer
 
+from experiments.cli.audit import audit_command
 from experiments.cli.backtest import backtest_command
 from experiments.cli.benchmark import benchmark_command
 from experiments.cli.console import errors
+from experiments.cli.ensemble import ensemble_command
+from experiments.cli.experiment import experiment_app
+from experiments.cli.fine_tune import fine_tune_command
 from experiments.cli.logs import debugging, set_up_logging
 from experiments.cli.models import models_app
 from experiments.cli.predict import predict_command
 from experiments.cli.quickstart import quickstart_command
 from experiments.cli.secrets import redacted
 from experiments.cli.train import train_command
+from experiments.cli.walk_forward import walk_forward_command
 
 __all__ = ["app", "main", "run"]
 
@@ -52,6 +57,11 @@ app.command("train")(train_command)
 app.add_typer(models_app, name="models")
 app.command("predict")(predict_command)
 app.command("backtest")(backtest_command)
+app.command("walk-forward")(walk_forward_command)
+app.command("fine-tune")(fine_tune_command)
+app.command("audit")(audit_command)
+app.command("ensemble")(ensemble_command)
+app.add_typer(experiment_app, name="experiment")
 app.command("benchmark")(benchmark_command)
 
 

@@ -10,6 +10,7 @@ import typer
 from experiments.cli.console import (
     DataOption,
     DebugOption,
+    FeaturesOption,
     HomeOption,
     JsonOption,
     SetOption,
@@ -48,6 +49,7 @@ def backtest_command(
         Path | None, typer.Option("--report", metavar="DIR", help="Write the report there.")
     ] = None,
     as_json: JsonOption = False,
+    features: FeaturesOption = None,
     home: HomeOption = None,
     debug: DebugOption = False,
     settings: SetOption = None,

@@ -18,6 +18,7 @@ from experiments.cli.secrets import redacted
 __all__ = [
     "DataOption",
     "DebugOption",
+    "FeaturesOption",
     "HomeOption",
     "JsonOption",
     "SetOption",
@@ -44,6 +45,23 @@ def _remember_debug(value: bool) -> bool:
     return value
 
 
+def _register_features(source: str | None) -> str | None:
+    if source is not None:
+        from experiments.user_code import load_features  # its packages take a second
+
+        load_features(source)
+    return source
+
+
+FeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="MODULE|FILE",
+        help="Your own features: Python code that calls register_feature().",
+        callback=_register_features,
+    ),
+]
 HomeOption = Annotated[
     Path | None,
     typer.Option(

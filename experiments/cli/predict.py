@@ -10,6 +10,7 @@ import typer
 from experiments.cli.console import (
     DataOption,
     DebugOption,
+    FeaturesOption,
     HomeOption,
     JsonOption,
     SetOption,
@@ -20,26 +21,50 @@ from experiments.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from lightning_models.candles import Candles
+    from rich.table import Table
 
-__all__ = ["predict_command"]
+    from lightning_models.candles import Candles
+    from lightning_models.fan import Fan
+
+__all__ = ["fan_table", "predict_command"]
 
 
 def predict_command(
     model: Annotated[
-        str, typer.Option("--model", help="models:/NAME@champion, models:/NAME/3 or a folder.")
+        str,
+        typer.Option(
+            "--model",
+            help="models:/NAME@champion, models:/NAME/3, a folder, or statistical:TIMEFRAME, "
+            "which was never trained.",
+        ),
     ],
     data: DataOption,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="TIME", help="Forecast as of this UTC time; else the newest."),
     ] = None,
+    level: Annotated[
+        float, typer.Option("--level", help="Share of outcomes the bounds shall hold: 0.8 or 0.95.")
+    ] = 0.80,
+    fallback: Annotated[
+        str,
+        typer.Option(
+            "--fallback", help="What to use if there is no such model, such as statistical:6h."
+        ),
+    ] = "",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", help="Go on candle by candle, so many, each forecast from the one before."
+        ),
+    ] = None,
     as_json: JsonOption = False,
+    features: FeaturesOption = None,
     home: HomeOption = None,
     debug: DebugOption = False,
     settings: SetOption = None,
 ) -> None:
-    """Forecast each symbol at its last closed candle."""
+    """Forecast each symbol at its last closed candle, at one horizon, at all, or step by step."""
     from pydantic import BaseModel, ConfigDict
 
     from experiments.cli.sources import read_sources
@@ -52,26 +77,76 @@ def predict_command(
         horizon: str = ""
 
     config = validated(PredictConfig, {}, settings or (), origin="predict")
+    if steps is not None and config.horizon:
+        from lightning_models.errors import ConfigError  # its package takes a second
+
+        raise ConfigError(
+            f"--steps goes on in steps of one candle, and horizon={config.horizon} asks for one of "
+            "the model's own horizons: leave out one of the two"
+        )
     asked = None if at is None else moment_of(at, option="--at")
     with errors.status("loading the model"):
         from lightning_models.loading import load_predictor
 
-        predictor = load_predictor(model, home=home)
+        predictor = load_predictor(model, home=home, fallback=fallback)
+    predictor.check_level(level)
     bundle = predictor.bundle
-    forecasts = []
+    forecasts, fans = [], []
     for candles in read_sources(data, timeframe=predictor.timeframe, market=bundle.market):
-        if candles.symbol not in bundle.symbols:
+        if bundle.symbols and candles.symbol not in bundle.symbols:
             note(
                 f"note: {candles.symbol} is not among the symbols the model was trained on "
                 f"({', '.join(bundle.symbols)})"
             )
-        forecasts.append(predictor.predict_latest(_closed(candles, asked), horizon=config.horizon))
+        known = _closed(candles, asked)
+        if steps is not None:
+            fans.append(predictor.forecast_path(known, steps=steps, level=level))
+            continue
+        forecasts.append(predictor.predict_latest(known, horizon=config.horizon, level=level))
+        if len(predictor.horizons) > 1 and not config.horizon and not as_json:
+            fans.append(predictor.forecast_fan(known, level=level))
     if as_json:
-        print_json([one.model_dump(mode="json") for one in forecasts])
-    else:
+        shown = [one.model_dump(mode="json") for one in forecasts]
+        print_json(shown if steps is None else [fan.to_json() for fan in fans])
+        return
+    if forecasts:
         from experiments.cli.tables import forecast_table
 
         show_table(forecast_table(forecasts))
+    for fan in fans:
+        show_table(fan_table(fan))
+
+
+def fan_table(fan: Fan) -> Table:
+    """Return a row for each step of a fan: when, the median, and the bounds."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from lightning_models.candles import iso_utc
+
+    table = Table(
+        title=Text(
+            f"{fan.symbol} from {iso_utc(fan.time)}, last close {fan.price:,.6g}, "
+            f"{fan.level:.0%} bounds"
+        ),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    table.add_column("ahead", no_wrap=True)
+    table.add_column("until", no_wrap=True)
+    for heading in ("median", "change", "lower", "upper"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in fan.to_json()["steps"]:
+        table.add_row(
+            row["horizon"],
+            row["time"],
+            f"{row['median']:,.6g}",
+            f"{row['median_pct']:+.2f} %",
+            f"{row['lower']:,.6g} ({row['lower_pct']:+.2f} %)",
+            f"{row['upper']:,.6g} ({row['upper_pct']:+.2f} %)",
+        )
+    return table
 
 
 def _closed(candles: Candles, asked: datetime | None) -> Candles:

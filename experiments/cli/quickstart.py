@@ -33,7 +33,7 @@ def quickstart_command(
 ) -> None:
     """Train on a simulated market, register, backtest beside buy-and-hold, write a report."""
     from experiments.cli.backtest import show_backtest
-    from experiments.cli.tables import scores_table
+    from experiments.cli.tables import baselines_table, scores_table
     from lightning_models.candles import simulate_market
     from lightning_models.errors import TrainingInterrupted
     from lightning_models.home import find_home
@@ -59,6 +59,7 @@ def quickstart_command(
             error
         )
     show_table(scores_table(model.metrics))
+    show_table(baselines_table(model.metrics))
     say(model.verdict)
     report = place.reports / NAME
     with errors.status("trading its forecasts"), quiet_mlflow():

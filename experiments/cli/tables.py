@@ -12,10 +12,19 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from experiments.result import BacktestResult
+    from experiments.seeds import SeedStudy
     from lightning_models.forecast import Forecast
     from lightning_models.registry import ModelEntry
 
-__all__ = ["backtest_table", "forecast_table", "models_table", "scores_table"]
+__all__ = [
+    "backtest_table",
+    "baselines_table",
+    "forecast_table",
+    "models_table",
+    "parts_table",
+    "scores_table",
+    "seeds_table",
+]
 
 SCORES = (
     ("log-loss", "log_loss", "test/majority_log_loss"),
@@ -23,6 +32,8 @@ SCORES = (
     ("Brier score", "brier", "test/majority_brier"),
     ("calibration error (ECE)", "ece", None),
     ("directional accuracy", "directional_accuracy", "test/majority_accuracy"),
+    ("share inside the 80 % bounds", "coverage_80", 0.80),
+    ("share inside the 95 % bounds", "coverage_95", 0.95),
 )
 
 
@@ -42,16 +53,91 @@ def scores_table(metrics: Mapping[str, float | None]) -> Table:
     return table
 
 
+def baselines_table(metrics: Mapping[str, float | None]) -> Table:
+    """Return the model and every baseline of the test slice, each with the model's gain."""
+    table = _narrow_table("Beside the baselines, each forecasting the same rows")
+    table.add_column("")
+    headings = ("log-loss", "AUC", "right", "Brier", "log-loss gain\n95 % interval", "p")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for place in ("test", *_places(metrics, "baseline")):
+        gain = (
+            ["", ""]
+            if place == "test"
+            else [
+                _with_interval(metrics, f"{place}/log_loss_gain", "+.4f"),
+                _probability(metrics.get(f"{place}/log_loss_p")),
+            ]
+        )
+        table.add_row(
+            "model" if place == "test" else Text(_last(place)),
+            _number(metrics.get(f"{place}/log_loss"), 4),
+            _number(metrics.get(f"{place}/auc"), 3),
+            _share(metrics.get(f"{place}/directional_accuracy")),
+            _number(metrics.get(f"{place}/brier"), 4),
+            *gain,
+        )
+    table.caption = Text(
+        "gain: of the model over the baseline, in nats; p: Diebold-Mariano, corrected (Holm)"
+    )
+    return table
+
+
+def parts_table(metrics: Mapping[str, float | None]) -> Table:
+    """Return the test slice part by part: by regime, and by symbol if there are several."""
+    table = _narrow_table("Part by part")
+    table.add_column("", overflow="fold")
+    table.add_column("forecasts", justify="right", no_wrap=True)
+    for heading in ("log-loss gain", "right", "AUC"):
+        table.add_column(f"{heading}\n95 % interval", justify="right", no_wrap=True)
+    symbols = _places(metrics, "symbol")
+    for place in (*_places(metrics, "regime"), *(symbols if len(symbols) > 1 else ())):
+        few = metrics.get(f"{place}/log_loss_gain") is None
+        table.add_row(
+            Text(_last(place)),
+            f"{metrics.get(f'{place}/n') or 0:,.0f}",
+            "too few" if few else _with_interval(metrics, f"{place}/log_loss_gain", "+.4f"),
+            "" if few else _with_interval(metrics, f"{place}/directional_accuracy", ".1%"),
+            "" if few else _with_interval(metrics, f"{place}/auc", ".3f"),
+        )
+    table.caption = Text(
+        "gain: over the majority class, in nats; regimes are told from each symbol's past"
+    )
+    return table
+
+
+def seeds_table(study: SeedStudy) -> Table:
+    """Return each seed's figures, with mean and deviation; the registered one is marked."""
+    names = ("val/loss", "test/log_loss", "test/log_loss_gain", "test/auc")
+    table = _narrow_table("Seed by seed")
+    for heading in ("seed", "val. loss", "log-loss", "log-loss gain", "AUC", "right"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    right = "test/directional_accuracy"
+    for row in study.rows:
+        values = [row.metrics.get(name) for name in names]
+        table.add_row(
+            f"{row.seed}{' *' if row.seed == study.seed else ''}",
+            *(_number(value, 4) for value in values),
+            _share(row.metrics.get(right)),
+            end_section=row is study.rows[-1],
+        )
+    spreads = {one.metric: one for one in study.spreads}
+    for title, part in (("mean", "mean"), ("± sd", "deviation")):
+        values = [getattr(spreads.get(name), part, None) for name in (*names, right)]
+        table.add_row(title, *(_number(value, 4) for value in values[:-1]), _share(values[-1]))
+    table.caption = Text("*: registered, for the lowest validation loss")
+    return table
+
+
 def models_table(entries: Sequence[ModelEntry]) -> Table:
     """Return the registry's versions."""
-    table = _table("Registered models")
-    table.add_column("model", overflow="fold")
+    table = _narrow_table("Registered models")
+    table.add_column("model", overflow="fold", min_width=16)
     table.add_column("version", justify="right")
     table.add_column("aliases", no_wrap=True)
     table.add_column("candles", overflow="fold")
     table.add_column("created", no_wrap=True)
-    for heading in ("log-loss", "majority"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("log-loss\nmajority", justify="right", no_wrap=True)
     for entry in entries:
         table.add_row(
             Text(entry.name),
@@ -59,8 +145,10 @@ def models_table(entries: Sequence[ModelEntry]) -> Table:
             "\n".join(entry.aliases),
             Text(f"{entry.timeframe} {', '.join(entry.symbols)}"),
             f"{entry.created_at:%Y-%m-%d}",
-            _number(entry.metrics.get("test/log_loss"), 4),
-            _number(entry.metrics.get("test/majority_log_loss"), 4),
+            "\n".join(
+                _number(entry.metrics.get(f"test/{name}"), 4)
+                for name in ("log_loss", "majority_log_loss")
+            ),
         )
     return table
 
@@ -68,7 +156,7 @@ def models_table(entries: Sequence[ModelEntry]) -> Table:
 def forecast_table(forecasts: Sequence[Forecast]) -> Table:
     """Return forecasts of one model and horizon, a row for each symbol; at least one."""
     first = forecasts[0]
-    table = _table(f"Forecasts of {first.model}, {first.horizon} ahead")
+    table = _narrow_table(f"Forecasts of {first.model}, {first.horizon} ahead")
     table.add_column("symbol", overflow="fold", min_width=10)
     table.add_column("candle\ncloses", no_wrap=True)
     headings = ("direction", "conf.", "change", "last close\npredicted")
@@ -138,6 +226,43 @@ def backtest_table(result: BacktestResult) -> Table:
 def _table(title: str) -> Table:
     # Titles hold names of files and symbols: text, never markup.
     return Table(title=Text(title), box=box.SIMPLE_HEAD, title_justify="left")
+
+
+def _narrow_table(title: str) -> Table:
+    # Eighty columns are all that many terminals have.
+    table = _table(title)
+    table.show_edge, table.pad_edge, table.collapse_padding = False, False, True
+    table.caption_justify = "left"
+    return table
+
+
+def _places(metrics: Mapping[str, float | None], kind: str) -> list[str]:
+    # Each baseline, regime or symbol that metrics are there of, in their order.
+    parts = [name.rsplit("/", 1)[0] for name in metrics if name.startswith(f"test/{kind}/")]
+    return list(dict.fromkeys(parts))
+
+
+def _last(place: str) -> str:
+    return place.rsplit("/", 1)[1]
+
+
+def _with_interval(metrics: Mapping[str, float | None], name: str, form: str) -> str:
+    value, low, high = (metrics.get(f"{name}{bound}") for bound in ("", "_low", "_high"))
+    if value is None:
+        return "–"
+    if low is None or high is None:
+        return f"{value:{form}}"
+    return f"{value:{form}}\n{low:{form}} … {high:{form}}"
+
+
+def _probability(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _number(value: float | None, digits: int = 2) -> str:

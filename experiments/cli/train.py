@@ -9,6 +9,7 @@ import typer
 from experiments.cli.console import (
     DataOption,
     DebugOption,
+    FeaturesOption,
     HomeOption,
     SetOption,
     errors,
@@ -47,13 +48,28 @@ def train_command(
             "--refit", help="Fit the evaluated configuration again, to the newest candle."
         ),
     ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=2, help="Train with so many seeds; register the best by validation."
+        ),
+    ] = None,
+    features: FeaturesOption = None,
     home: HomeOption = None,
     debug: DebugOption = False,
     settings: SetOption = None,
 ) -> None:
     """Train a model on candles, evaluate it on later ones, and register it."""
     from experiments.cli.sources import closed_by_now, read_sources
-    from experiments.cli.tables import scores_table
+    from experiments.cli.tables import baselines_table, parts_table, scores_table, seeds_table
+
+    if seeds is not None and (resume or refit):
+        from lightning_models.errors import ConfigError  # its package takes a second
+
+        raise ConfigError(
+            f"--seeds trains anew and cannot be combined with {'--resume' if resume else '--refit'}"
+            ": leave out one"
+        )
 
     with errors.status("reading candles"):
         given = read_sources(data, timeframe=timeframe, market=market)
@@ -67,24 +83,44 @@ def train_command(
     )
     with errors.status("loading torch, Lightning and MLflow"):
         from experiments.presets import load_train_config
+        from experiments.seeds import train_seeds
         from experiments.training import train
         from lightning_models.home import find_home
     config = load_train_config(preset, settings or ())
     place = find_home(home)
     with quiet_mlflow():
-        model = train(
-            config,
-            candles,
-            name=name,
-            home=place,
-            resume=resume,
-            promote=promote,
-            refit=refit,
-            progress=show_progress(),
-        )
+        if seeds is None:
+            study = None
+            model = train(
+                config,
+                candles,
+                name=name,
+                home=place,
+                resume=resume,
+                promote=promote,
+                refit=refit,
+                progress=show_progress(),
+            )
+        else:
+            study = train_seeds(
+                config,
+                candles,
+                name=name,
+                seeds=seeds,
+                home=place,
+                promote=promote,
+                progress=show_progress(),
+            )
+            model = study.model
     if model.metrics:
         show_table(scores_table(model.metrics))
+    if "test/log_loss" in model.metrics:
+        show_table(baselines_table(model.metrics))
+        show_table(parts_table(model.metrics))
     say(model.verdict)
+    if study is not None:
+        show_table(seeds_table(study))
+        say(study.verdict)
     say(
         f"registered as models:/{name}@{model.alias} (version {model.version}), run {model.run_id}",
         copied=True,

@@ -19,9 +19,11 @@ from experiments.report.charts import (
     outcome_chart,
     reliability_chart,
 )
+from experiments.report.coverage_chart import coverage_chart
 from experiments.report.seen import seen_sentence, was_seen
-from experiments.report.tables import NOTHING, forecast_rows, metric_rows
+from experiments.report.tables import NOTHING, coverage_rows, forecast_rows, metric_rows
 from lightning_models.errors import ConfigError
+from lightning_models.evaluation.coverage import coverage_sentence
 from lightning_models.spelling import nearest_names
 
 if TYPE_CHECKING:
@@ -81,6 +83,9 @@ def render_page(
     met = []
     if outcomes is not None and bool((outcomes.actual != 0.0).any()):
         met = [outcome_chart(outcomes), reliability_chart(outcomes)]
+    covered = []
+    if outcomes is not None and outcomes.bounds is not None and len(outcomes):
+        covered = [coverage_chart(outcomes)]
     confidence = []
     if forecasts["confidence"].notna().any():
         minimum = _minimum_confidence(result.configuration)
@@ -94,10 +99,13 @@ def render_page(
         scores=forecast_rows(result.forecast_scores),
         results=results,
         met=met,
+        coverage=coverage_rows(result),
+        covered=covered,
+        coverage_verdict=coverage_sentence(result.coverage),
         confidence=confidence,
         trades=[(trade, was_seen(trade.entry_time, result)) for trade in result.trades],
         configuration=json.dumps(result.configuration, indent=2, ensure_ascii=False),
-        figures=_figures_json([*results, *met, *confidence]),
+        figures=_figures_json([*results, *met, *covered, *confidence]),
         drawing_library=_drawing_library(),
     )
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from experiments.result import BacktestResult
     from lightning_models.evaluation.scores import ForecastScores
 
-__all__ = ["NOTHING", "Row", "forecast_rows", "metric_rows"]
+__all__ = ["NOTHING", "Row", "coverage_rows", "forecast_rows", "metric_rows"]
 
 NOTHING = "\N{EN DASH}"
 """What a table shows where there is no figure."""
@@ -132,6 +132,32 @@ def forecast_rows(scores: ForecastScores | None) -> list[Row]:
             _number(scores.ece, 4),
             _span(scores.ece_low, scores.ece_high, digits=4),
         ),
+    ]
+
+
+def coverage_rows(result: BacktestResult) -> list[Row]:
+    """Return what share of outcomes the forecasts' bounds held, beside the share asked for.
+
+    Parameters
+    ----------
+    result
+        What the backtest found.
+
+    Returns
+    -------
+    list of Row
+        Empty where the model gave no conformal bounds.
+    """
+    kinds = (("conformal", result.coverage), ("adaptive", result.adaptive_coverage))
+    return [
+        Row(
+            f"Held by {kind} bounds",
+            _percent(100.0 * one.got),
+            _span(_hundredfold(one.low), _hundredfold(one.high), "%", 1),
+            _percent(100.0 * one.asked),
+        )
+        for kind, coverages in kinds
+        for one in coverages
     ]
 
 

@@ -38,7 +38,7 @@ class ReportFiles:
     result: Path
     """`BacktestResult` as JSON."""
     trades: Path
-    """One row a trade, as CSV."""
+    """One row a trade, as CSV; a text that a spreadsheet would compute starts with ``'``."""
 
 
 def write_report(
@@ -100,8 +100,17 @@ def _trades_csv(trades: tuple[TradeRecord, ...]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(TradeRecord.model_fields), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(trade.model_dump() for trade in trades)
+    for trade in trades:
+        row = trade.model_dump()
+        writer.writerow({name: _unformulated(value) for name, value in row.items()})
     return text.getvalue()
+
+
+def _unformulated(value: object) -> object:
+    # A spreadsheet computes a text that starts so, and a formula can send data away.
+    if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@")):
+        return f"'{value}"
+    return value
 
 
 def _put_in_place(folder: Path, contents: Mapping[Path, bytes]) -> None:

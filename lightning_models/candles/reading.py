@@ -65,8 +65,8 @@ def read_candles(
     Raises
     ------
     ConfigError
-        If the file doesn't exist or its extension is unknown, or if the timeframe is unknown,
-        finer than the source's or no multiple of it.
+        If the source is of another type, the file doesn't exist or its extension is unknown, or
+        if the timeframe is unknown, finer than the source's or no multiple of it.
     CandleError
         If the source cannot be read, lacks a column, holds a cell that is no number, or holds
         candles that cannot be true; the message names the row, counted from 0.
@@ -94,6 +94,12 @@ def read_candles(
         origin = "the frame"
         name = symbol or str(source.attrs.get("symbol", "UNKNOWN"))
         frame = source
+    elif not isinstance(source, str | Path):
+        raise ConfigError(
+            f"candles cannot be read from a {type(source).__name__}: give the path of a file, "
+            "Candles, or a DataFrame with a column timestamp and the columns open, high, low, "
+            "close and volume"
+        )
     else:
         path = Path(source).expanduser()
         origin = str(path)

@@ -38,7 +38,15 @@ def test_too_little_to_measure_is_refused(wrong):
 
 
 def test_the_benchmarks_that_are_promised_are_there():
-    assert list(BENCHMARKS) == ["training-step", "backtest", "forecast", "memory"]
+    assert list(BENCHMARKS) == [
+        "training-step",
+        "backtest",
+        "forecast",
+        "memory",
+        "sequence",
+        "univariate",
+        "peers",
+    ]
 
 
 def test_an_untrained_model_forecasts_like_any_other(tmp_path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from experiments.config import BacktestConfig, TrainConfig, flatten, parse_settings, validated
 from experiments.presets import load_train_config
+from experiments.walk_forward import WalkForwardConfig
 from lightning_models.errors import ConfigError
 
 MINIMAL = {"preset": "mine", "network": {"kind": "bidirectional"}, "data": {"features": ["close"]}}
@@ -152,3 +155,64 @@ def test_what_mlflow_logs_builds_the_same_configuration():
     assert validated(BacktestConfig, dumped, origin="x") == config
     train = load_train_config("price-predictor")
     assert validated(TrainConfig, train.model_dump(mode="json"), origin="x") == train
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        f"{name}={value}"
+        for name in (
+            "training.learning_rate",
+            "training.weight_decay",
+            "training.gradient_clip",
+            "network.dropout",
+            "data.bridged_share",
+            "data.slices.test",
+        )
+        for value in (".inf", "-.inf", ".nan")
+    ],
+)
+def test_numbers_that_are_infinite_or_none_are_refused(setting):
+    name = setting.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"{name}="):
+        load_train_config("quickstart", [setting])
+
+
+def test_a_model_may_be_given_by_its_path(tmp_path):
+    assert BacktestConfig(model=tmp_path / "bundle").model == str(tmp_path / "bundle")
+    assert BacktestConfig(model="models:/btc@champion").model == "models:/btc@champion"
+    with pytest.raises(ConfigError, match="model"):
+        validated(BacktestConfig, {"model": 3}, origin="x")
+
+
+def _models_within(annotation, found):
+    for part in get_args(annotation):
+        _models_within(part, found)
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if is_model and annotation not in found:
+        found.append(annotation)
+        for field in annotation.model_fields.values():
+            _models_within(field.annotation, found)
+    return found
+
+
+@pytest.mark.parametrize("config", [TrainConfig, BacktestConfig, WalkForwardConfig])
+def test_no_number_of_any_part_of_a_configuration_may_be_infinite(config):
+    # A part does not take this over from the whole it belongs to: each has to say it.
+    lax = [
+        (part.__name__, name)
+        for part in _models_within(config, [])
+        for name, field in part.model_fields.items()
+        if "float" in str(field.annotation) and part.model_config.get("allow_inf_nan") is not False
+    ]
+    assert lax == []
+
+
+def test_a_part_that_takes_infinite_numbers_is_found():
+    class Lax(BaseModel):
+        rate: float
+
+    class Whole(BaseModel):
+        parts: tuple[Lax, ...] | None = None
+
+    assert _models_within(Whole, []) == [Whole, Lax]

@@ -5,9 +5,27 @@ from __future__ import annotations
 import pytest
 
 from experiments.presets import load_train_config, preset_names
-from lightning_models.errors import ConfigError
+from lightning_models import simulate_market
+from lightning_models.data.datamodule import CandleDataModule
+from lightning_models.errors import ConfigError, TooFewCandlesError
 
-SHIPPED = ["bidirectional", "multi-layer", "price-predictor", "quickstart"]
+SHIPPED = [
+    "attention",
+    "bidirectional",
+    "ensemble",
+    "gradient-boosting",
+    "layer-norm",
+    "logistic-regression",
+    "majority-class",
+    "multi-layer",
+    "price-predictor",
+    "quickstart",
+    "statistical",
+    "transformer",
+    "triple-barrier",
+    "univariate",
+    "zero-return",
+]
 
 
 def test_the_presets_that_are_promised_are_shipped():
@@ -27,6 +45,21 @@ def test_the_presets_hold_the_numbers_of_the_systems_they_follow():
     layers = load_train_config("multi-layer")
     assert (layers.network.hidden_size, layers.network.layers) == (128, 3)
     assert len(layers.data.features) == 20
+    univariate = load_train_config("univariate")
+    assert [feature.name for feature in univariate.data.features] == ["close"]
+    assert (univariate.network.hidden_size, univariate.data.lookback) == (32, 20)
+    assert (univariate.training.epochs, univariate.training.learning_rate) == (100, 0.001)
+    assert load_train_config("layer-norm").network.units == predictor.network.units
+
+
+def test_five_hundred_candles_are_enough_for_the_univariate_preset():
+    candles = simulate_market(candles=500, seed=1)
+    data = CandleDataModule(load_train_config("univariate").data, candles)
+    assert min(len(samples) for samples in data.samples.values()) >= 32
+    shares = "{train: 0.7, validation: 0.1, calibration: 0.05, test: 0.15}"
+    usual = load_train_config("univariate", [f"data.slices={shares}"])
+    with pytest.raises(TooFewCandlesError, match="calibration slice"):
+        CandleDataModule(usual.data, candles)
 
 
 def test_a_file_of_the_users_own_goes_by_its_stem(tmp_path):
@@ -58,5 +91,12 @@ def test_a_broken_file_is_named(tmp_path, content, words):
 def test_a_misspelt_name_gets_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'bidirectional'"):
         load_train_config("bidirectonal")
-    with pytest.raises(ConfigError, match="known: bidirectional, multi-layer"):
+    with pytest.raises(ConfigError, match="known: attention, bidirectional"):
         load_train_config("zzz")
+
+
+def test_a_file_of_ones_own_is_offered_in_a_sentence_of_its_own():
+    for name, end in (("bidirectonal", "?"), ("zzz", f"{preset_names()[-1]}.")):
+        with pytest.raises(ConfigError) as caught:
+            load_train_config(name)
+        assert f"{end} A file of your own is named by its path" in str(caught.value)

@@ -81,6 +81,11 @@ def test_metrics_have_their_names_and_their_bounds(trained, run):
     for score in scores:
         low, value, high = (run.data.metrics[f"test/{score}{b}"] for b in ("_low", "", "_high"))
         assert low <= value <= high, score
+    for level in (80, 95):
+        name = f"test/coverage_{level}"
+        low, got, high = (run.data.metrics[f"{name}{bound}"] for bound in ("_low", "", "_high"))
+        assert low <= got <= high
+    assert {"test/ece_uncalibrated", "test/brier_uncalibrated"} <= set(run.data.metrics)
     assert {"train/loss", "val/loss", "val/log_loss"} <= set(run.data.metrics)
     history = MlflowClient(trained.home.tracking_uri).get_metric_history(
         run.info.run_id, "train/loss"
@@ -109,8 +114,9 @@ def test_candles_are_inputs_of_the_run(trained, run):
     assert one.dataset.digest == trained.candles[0].fingerprint[:36]
 
 
-def test_figures_are_artifacts(trained):
+def test_figures_and_evaluation_are_artifacts(trained):
     assert artifacts(trained) == [
+        "evaluation.json",
         "figures/confusion.png",
         "figures/loss.png",
         "figures/reliability.png",
@@ -241,7 +247,9 @@ def stopped_home(tiny_config, empty_home):
 
     def press_ctrl_c(module, arguments, output):
         nonlocal batches
-        batches += isinstance(module, ForecastNetwork) and module.training
+        if not (isinstance(module, ForecastNetwork) and module.training):
+            return
+        batches += 1
         if batches == 15:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -289,6 +297,70 @@ def test_a_run_is_not_resumed_as_something_else(stopped, change):
         name = "y"
     with pytest.raises(TrainingError, match=rf"started with other {change}: resume it with the sa"):
         train(config, market, name=name, home=home, resume=run_id)
+
+
+@pytest.mark.parametrize("setting", ["learning_rate", "gradient_clip"])
+def test_a_run_that_kept_its_loss_does_not_change_its_settings(stopped, setting):
+    home, config, run_id = stopped
+    with pytest.raises(TrainingError, match="started with other training"):
+        train(changed(config, **{setting: 0.5}), MARKET, name="x", home=home, resume=run_id)
+
+
+def diverging(config, **training):
+    # Each step multiplies the weights by 1 - 0.5 * 6.
+    settings = {"learning_rate": 0.5, "weight_decay": 6.0, "epochs": 20}
+    return changed(config, **settings | training)
+
+
+@pytest.fixture(scope="module")
+def lost_home(tiny_config, empty_home):
+    """A home with a run whose weights grew past the largest float, and what was said of it."""
+    home = empty_home()
+    with pytest.raises(TrainingError) as caught:
+        train(diverging(tiny_config), MARKET, name="x", home=home)
+    return home, str(caught.value)
+
+
+@pytest.fixture
+def lost(lost_home, tmp_path):
+    """A copy of that home, with the run's id and the message."""
+    home = Home(Path(shutil.copytree(lost_home[0].path, tmp_path / "lost")))
+    (folder,) = home.path.glob("checkpoints/*")
+    return home, folder.name, lost_home[1]
+
+
+def test_a_run_that_lost_its_loss_says_how_to_go_on_and_registers_nothing(lost):
+    home, run_id, message = lost
+    assert "the best so far" in message
+    assert message.endswith(f"repeat the same command with --resume {run_id}")
+    assert MlflowClient(home.tracking_uri).get_run(run_id).info.status == "FAILED"
+    with pytest.raises(ModelNotFoundError):
+        load_predictor("models:/x@champion", home=home)
+
+
+def test_it_goes_on_from_its_best_epoch_with_a_lower_rate(lost, tiny_config):
+    home, run_id, _ = lost
+    held = torch.load(home.checkpoints(run_id) / "last.ckpt", weights_only=True)
+    epochs = held["epoch"] + 2
+    config = diverging(tiny_config, learning_rate=0.001, epochs=epochs)
+    model = train(config, MARKET, name="x", home=home, resume="last")
+    assert model.run_id == run_id
+    assert model.metrics["epochs_trained"] == epochs
+    tags = MlflowClient(home.tracking_uri).get_run(run_id).data.tags
+    assert json.loads(tags["lstm.resumed_with"]) == {"gradient_clip": 1.0, "learning_rate": 0.001}
+
+
+def test_it_does_not_go_on_with_what_it_was_lost_with(lost, tiny_config):
+    home, run_id, _ = lost
+    with pytest.raises(TrainingError, match=r"lost its loss in epoch .*learning rate of 0\.5 and"):
+        train(diverging(tiny_config), MARKET, name="x", home=home, resume=run_id)
+
+
+def test_it_does_not_go_on_with_other_settings_than_those_two(lost, tiny_config):
+    home, run_id, _ = lost
+    config = diverging(tiny_config, learning_rate=0.001, weight_decay=0.0)
+    with pytest.raises(TrainingError, match="started with other training"):
+        train(config, MARKET, name="x", home=home, resume=run_id)
 
 
 def test_a_run_that_is_not_there_is_not_resumed(stopped):
@@ -339,4 +411,4 @@ def test_a_checkpoint_folder_that_cannot_be_made_is_told(home, tiny_config):
 def test_the_record_of_a_run_names_what_must_stay_the_same(trained):
     record = json.loads((trained.home.checkpoints(trained.model.run_id) / "run.json").read_text())
     assert set(record) == {"name", "network", "data", "training", "candles"}
-    assert "epochs" not in json.loads(record["training"])
+    assert not {"epochs", "patience", "checkpoint_seconds"} & set(json.loads(record["training"]))

@@ -49,10 +49,11 @@ def test_a_bundle_states_what_the_interface_names(trained):
     manifest = json.loads((trained.model.path / MANIFEST_FILE).read_text())
     assert set(manifest) == {
         *("schema", "weights_sha256", "network", "features", "mode", "lookback", "warmup"),
-        *("burn_in", "scaler", "calibration", "thresholds", "horizons", "symbols", "timeframe"),
+        *("burn_in", "burn_in_tolerance", "scaler", "calibration", "thresholds", "horizons"),
+        *("symbols", "timeframe"),
         *("market", "slices", "unseen_from", "data_fingerprint", "evaluated_by", "metrics"),
         *("versions", "git_commit", "created_at", "expires_at", "golden"),
-        *("bridged_share", "base_rate"),
+        *("bridged_share", "base_rate", "intervals"),
     }
     assert sorted(path.name for path in trained.model.path.iterdir()) == [
         MANIFEST_FILE,
@@ -294,3 +295,61 @@ def test_the_confidence_of_a_share_of_bars_is_read_off_the_calibration_slice():
     assert thresholds.confidence_of_top(1.0) == 0.5
     assert thresholds.confidence_of_top(0.1) == pytest.approx(0.59)
     assert thresholds.confidence_of_top(0.005) == pytest.approx(0.5995)
+
+
+def test_the_share_of_bars_that_a_move_leaves_is_read_off_the_calibration_slice():
+    moves = tuple(i / 10_000 for i in range(101))
+    thresholds = Thresholds(confidence_quantiles=(moves,), move_quantiles=(moves,))
+    for share in (0.0, 0.005, 0.1, 0.37, 1.0):
+        move = thresholds.move_of_top(share)
+        assert thresholds.share_with_move(move) == pytest.approx(share)
+    assert thresholds.share_with_move(0.0) == 1.0
+    assert thresholds.share_with_move(0.02) == 0.0
+
+
+def test_a_model_that_expects_no_move_leaves_no_bar_to_any_edge():
+    still = Thresholds(confidence_quantiles=((0.5,) * 101,), move_quantiles=((0.0,) * 101,))
+    assert still.share_with_move(0.0) == 1.0
+    assert still.share_with_move(1e-9) == 0.0
+
+
+def test_the_moves_of_a_bundle_are_those_of_its_calibration_slice(trained):
+    bundle = read_bundle(trained.model.path)
+    predictor = load_predictor_from(trained.model.path, "it")
+    candles = trained.candles[0]
+    closes = candles.time + candles.period_ms
+    span = bundle.slices["calibration"]
+    first, last = (round(time.timestamp() * 1000) for time in (span.start, span.end))
+    rows = (closes >= first) & (closes <= last - bundle.horizons[0].candles * candles.period_ms)
+    moves = np.abs(predictor.predict_batch(candles)["change_pct"].to_numpy()[rows]) / 100
+    assert rows.sum() == span.samples
+    for share in (0.1, 0.5, 0.9):
+        expected = np.quantile(moves, 1 - share)
+        assert bundle.thresholds.move_of_top(share) == pytest.approx(expected, rel=1e-4)
+        reached = float(np.mean(moves >= expected))
+        assert bundle.thresholds.share_with_move(expected) == pytest.approx(reached, abs=0.02)
+
+
+def test_a_bundle_of_before_bounds_and_moves_still_forecasts(folder):
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    newer = load_predictor_from(folder, "it")
+    del manifest["intervals"], manifest["thresholds"]["move_quantiles"]
+    (folder / MANIFEST_FILE).write_text(json.dumps(manifest))
+    older = load_predictor_from(folder, "it")
+    assert older.bundle.thresholds.share_with_move(0.01) is None
+    assert older.bundle.thresholds.move_of_top(0.1) is None
+    golden = newer.bundle.golden
+    probability, quantiles = older.forecast_latest(
+        np.array(golden.time), np.array(golden.ohlcv, dtype=np.float64)
+    )
+    assert probability.tolist() == pytest.approx(list(golden.probability), abs=1e-6)
+    assert quantiles.shape == (1, 3)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_bounds_of_other_levels_or_horizons_are_refused(folder, levels):
+    manifest = json.loads((folder / MANIFEST_FILE).read_text())
+    offsets = [[0.1 * (1 + level) for level in range(levels)]]
+    edit(folder, intervals=manifest["intervals"] | {"offsets": offsets})
+    with pytest.raises(BundleError, match="do not rise with the levels"):
+        load_predictor_from(folder, "it")

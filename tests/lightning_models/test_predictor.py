@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -317,3 +318,24 @@ def test_a_runner_asks_for_no_gradients(predictor):
     network = build_network(MultiLayerConfig(hidden_size=2, layers=1), features=1, horizons=1)
     NetworkRunner(network, 3)
     assert not any(weight.requires_grad for weight in network.parameters())
+
+
+@pytest.mark.parametrize("given", [MARKET.ohlcv, [1.0, 2.0], 3, None])
+def test_what_are_no_candles_is_refused_with_what_to_give(predictor, given):
+    message = f"not from a {type(given).__name__}: give a DataFrame with a column timestamp"
+    for predict in (predictor.predict_batch, predictor.predict_latest):
+        with pytest.raises(ConfigError, match=message):
+            predict(given)
+
+
+@pytest.mark.parametrize("path", ["/x.csv", Path("/x.csv")])
+def test_a_path_is_to_be_read_first(predictor, path):
+    for predict in (predictor.predict_batch, predictor.predict_latest):
+        with pytest.raises(ConfigError, match=r"read it first, with read_candles\('/x\.csv'\)$"):
+            predict(path)
+
+
+@pytest.mark.parametrize("model", [3, None, ["models:/a@champion"]])
+def test_what_names_no_model_is_refused_with_what_does(model):
+    with pytest.raises(ConfigError, match=r"names no model: give models:/NAME@champion"):
+        load_predictor(model)

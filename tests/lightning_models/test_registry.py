@@ -17,7 +17,7 @@ from lightning_models.bundle import bundle_sha256
 from lightning_models.errors import BundleError, ConfigError, ModelNotFoundError, StorageError
 from lightning_models.home import Home, find_home
 from lightning_models.pyfunc import _load_pyfunc
-from lightning_models.registry import CHALLENGER, CHAMPION, Registry, check_name
+from lightning_models.registry import CHALLENGER, CHAMPION, Registry, check_name, storage_error
 
 
 def register(home, trained, name="btc", *, promote=False):
@@ -227,11 +227,11 @@ def test_the_description_of_a_logged_model_names_no_pickle(trained):
 
 
 def test_mlflow_finds_a_bundle_in_a_folder_or_below_it(trained, tmp_path):
-    shutil.copytree(trained.model.path, tmp_path / "data" / "bundle")
-    assert _load_pyfunc(str(tmp_path / "data")).predictor.required_bars == 68
-    assert _load_pyfunc(str(trained.model.path)).predictor.required_bars == 68
     with pytest.raises(BundleError, match="no model of this project"):
         _load_pyfunc(str(tmp_path))
+    shutil.copytree(trained.model.path, tmp_path / "data" / "bundle")
+    for folder in (tmp_path, tmp_path / "data", trained.model.path):
+        assert _load_pyfunc(str(folder)).predictor.required_bars == 68
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b", "a@b", "-a", " ", "a'b", "a\nb"])
@@ -274,3 +274,34 @@ def test_the_home_is_the_one_given_or_the_users_own(tmp_path, monkeypatch):
     assert find_home().path == tmp_path / "set"
     monkeypatch.delenv("LSTM_HOME")
     assert find_home().path.is_absolute()
+
+
+SERVER = "postgresql://me:p4ssw0rd@db/mlflow"
+
+
+def test_no_message_of_a_server_that_fails_holds_its_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", SERVER)
+    told = str(storage_error(Home(tmp_path), OSError(f"cannot connect to {SERVER}")))
+    assert told.count("postgresql://me:***@db/mlflow") == 2
+    assert "p4ssw0rd" not in told
+    assert "MLFLOW_TRACKING_URI" in told
+
+
+@pytest.mark.filterwarnings("ignore:Query string argument")
+def test_an_empty_registry_is_named_without_its_password(home, monkeypatch):
+    database = f"sqlite:///{home.path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{database}?password=p4ssw0rd")
+    with pytest.raises(ModelNotFoundError, match=r"password=\*\*\* holds none yet"):
+        load_predictor("models:/eth@champion", home=home)
+
+
+@pytest.mark.parametrize("server", [SERVER, "http://me:p4ssw0rd@host:5000"])
+def test_the_command_that_opens_the_pages_holds_no_password(tmp_path, monkeypatch, server):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert Home(tmp_path).ui_command.endswith(server.replace("p4ssw0rd", "***"))
+
+
+def test_names_far_from_any_model_are_followed_by_those_there_are(home, trained):
+    register(home, trained)
+    with pytest.raises(ModelNotFoundError, match=r"'models:/zzzzzzzzzzzz/1': Registered: models:"):
+        load_predictor("models:/zzzzzzzzzzzz/1", home=home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import resource
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from lightning_models.checkpoints import newest_checkpoint
 from lightning_models.errors import StorageError, TrainingError, TrainingInterrupted
 from lightning_models.training import TrainingConfig
 
@@ -31,6 +33,15 @@ def data():
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     return setup.run(tmp_path_factory.mktemp("whole"), data)
+
+
+@pytest.fixture(scope="module", params=["window", "sequence"])
+def both(request, data, uninterrupted, tmp_path_factory):
+    """A mode with its slices and the fit of one that was never stopped."""
+    if request.param == "window":
+        return request.param, data, uninterrupted
+    chunks = setup.make_data("sequence")
+    return request.param, chunks, setup.run(tmp_path_factory.mktemp("chunks"), chunks)
 
 
 def same(first, second):
@@ -70,20 +81,117 @@ def test_without_its_random_state_a_resumed_run_differs(data, uninterrupted, tmp
     assert not same(setup.run(tmp_path, data, resume=True).network, uninterrupted.network)
 
 
-def test_after_kill_9_in_mid_epoch_a_resumed_run_equals_one_that_never_stopped(
-    data, uninterrupted, tmp_path
-):
-    in_the_third_epoch = 2 * len(data.train_dataloader()) + 5
+def kill_in_mid_epoch(folder, batch, mode, seconds):
     killed = subprocess.run(
-        [sys.executable, SETUP, tmp_path, str(in_the_third_epoch), str(int(signal.SIGKILL))],
+        [sys.executable, SETUP, folder, str(batch), str(int(signal.SIGKILL)), mode, str(seconds)],
         cwd=Path(__file__).parents[2],
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    held = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert held["epoch"] == 1
+    return torch.load(folder / "last.ckpt", weights_only=True)
+
+
+def test_after_kill_9_in_mid_epoch_a_resumed_run_equals_one_that_never_stopped(both, tmp_path):
+    mode, data, uninterrupted = both
+    batches = len(data.train_dataloader())
+    last = kill_in_mid_epoch(tmp_path, 2 * batches + 5, mode, setup.EACH_BATCH)
+    part = torch.load(tmp_path / "part.ckpt", weights_only=True)
+    assert (last["epoch"], last["global_step"]) == (1, 2 * batches)
+    assert part["global_step"] == 2 * batches + 4
     assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+    assert not (tmp_path / "part.ckpt").exists()
+
+
+def test_without_checkpoints_inside_an_epoch_it_goes_on_from_the_last_whole_one(
+    data, uninterrupted, tmp_path
+):
+    batches = len(data.train_dataloader())
+    kill_in_mid_epoch(tmp_path, 2 * batches + 5, "window", 0)
+    assert not (tmp_path / "part.ckpt").exists()
+    assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+
+
+def stop(folder, data, batch, number=signal.SIGINT, **options):
+    """Stop a fit by a signal in the given batch, counted over epochs, and return the message."""
+    with pytest.raises(TrainingInterrupted) as caught:
+        setup.run(folder, data, network=lambda: setup.killed_network(batch, number), **options)
+    return str(caught.value)
+
+
+def test_a_run_stopped_inside_epochs_again_and_again_equals_one_that_never_stopped(both, tmp_path):
+    _, data, uninterrupted = both
+    batches = len(data.train_dataloader())
+    assert "after 0 epochs and 2 of" in stop(tmp_path, data, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part.ckpt"]
+    # In the same epoch, in the next but one, in a last batch, and in the first of an epoch.
+    for batch, told in (
+        (1, "after 0 epochs and 3 of"),
+        (2 * batches, f"after 2 epochs and 3 of {batches} batches of the next;"),
+        (batches - 3, "after 3 epochs;"),
+        (1, "after 3 epochs and 1 of"),
+    ):
+        torch.manual_seed(99)
+        assert told in stop(tmp_path, data, batch, resume=True)
+    assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+
+
+@pytest.mark.parametrize("forgotten", ["position", "random state", "optimiser", "losses"])
+def test_a_part_of_an_epoch_needs_all_it_holds(both, tmp_path, forgotten):
+    _, data, uninterrupted = both
+    stop(tmp_path, data, len(data.train_dataloader()) + 3)
+    part = tmp_path / "part.ckpt"
+    held = torch.load(part, weights_only=True)
+    if forgotten == "position":
+        (loader,) = held["loops"]["fit_loop"]["state_dict"]["combined_loader"]
+        assert loader == {"epoch": 1, "batches": 3}
+        loader["batches"] = 0
+    elif forgotten == "random state":
+        torch.manual_seed(99)
+        held["random_state"] = torch.get_rng_state()
+    elif forgotten == "optimiser":
+        held["optimizer_states"][0]["state"] = {}
+    else:
+        held["train_sums"] = {}
+    torch.save(held, part)
+    resumed = setup.run(tmp_path, data, resume=True)
+    assert resumed.history != uninterrupted.history
+    assert same(resumed.network, uninterrupted.network) == (forgotten == "losses")
+
+
+def test_a_part_that_was_not_cleared_away_does_not_undo_its_epoch(data, uninterrupted, tmp_path):
+    batches = len(data.train_dataloader())
+    stop(tmp_path, data, batches + 3)
+    part = (tmp_path / "part.ckpt").read_bytes()
+    stop(tmp_path, data, 2 * batches - 3, resume=True)
+    (tmp_path / "part.ckpt").write_bytes(part)
+    assert newest_checkpoint(tmp_path) == tmp_path / "last.ckpt"
+    assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
+
+
+def test_a_new_fit_does_not_take_up_the_checkpoints_of_an_earlier_one(
+    data, uninterrupted, tmp_path
+):
+    stop(tmp_path, data, len(data.train_dataloader()) + 3, learning_rate=0.5)
+    assert_same_fit(setup.run(tmp_path, data), uninterrupted)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_a_second_ctrl_c_stops_at_once(data, uninterrupted, tmp_path):
+    def press_twice():
+        network = setup.killed_network(2, signal.SIGINT)
+        hook = network.change.register_forward_hook
+        hook(lambda *_: os.kill(os.getpid(), signal.SIGINT) if pressed() else None)
+        return network
+
+    def pressed():
+        handler = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+        return handler is not None and handler.asked
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrainingInterrupted, match="before its first checkpoint; nothing was kept"):
+        setup.run(tmp_path, data, network=press_twice)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_last_checkpoint_knows_the_best_one(data, tmp_path):
@@ -104,43 +212,22 @@ def test_the_best_epochs_weights_are_kept_when_later_ones_are_worse(data, tmp_pa
     assert same(result.network, shorter.network)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_keeps_its_checkpoints_and_says_how_to_go_on(
-    data, uninterrupted, tmp_path, stop
+    data, uninterrupted, tmp_path, number
 ):
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    calls = 2 * len(data.train_dataloader()) + 5
-    with pytest.raises(TrainingInterrupted) as caught:
-        setup.run(
-            tmp_path,
-            data,
-            network=lambda: setup.killed_network(calls, stop),
-            resume_hint="To go on: again.",
-        )
-    assert "stopped after 2 epochs" in str(caught.value)
-    assert str(caught.value).endswith(f"checkpoint are in {tmp_path}. To go on: again.")
+    batch = 2 * len(data.train_dataloader()) + 5
+    told = stop(tmp_path, data, batch, number, resume_hint="To go on: again.")
+    assert "stopped after 2 epochs and 5 of 7 batches of the next" in told
+    assert told.endswith(f"checkpoints are in {tmp_path}. To go on: again.")
     assert {each: signal.getsignal(each) for each in handlers} == handlers
     assert_same_fit(setup.run(tmp_path, data, resume=True), uninterrupted)
 
 
-def test_a_run_stopped_in_its_first_epoch_has_nothing_to_keep(data, tmp_path):
-    with pytest.raises(TrainingInterrupted, match="before its first epoch ended"):
-        setup.run(tmp_path, data, network=lambda: setup.killed_network(3, signal.SIGINT))
+def test_a_run_that_kept_nothing_cannot_be_resumed(data, tmp_path):
     with pytest.raises(TrainingError, match=r"nothing to resume: .*last\.ckpt does not exist"):
         setup.run(tmp_path, data, resume=True)
-
-
-def broken_network():
-    network = setup.make_network()
-    with torch.no_grad():
-        network.direction.projection.weight.fill_(float("nan"))
-    return network
-
-
-def test_a_loss_that_is_no_number_ends_training_and_keeps_the_epochs_before(data, tmp_path):
-    with pytest.raises(TrainingError, match=r"no longer a number in epoch 1: lower"):
-        setup.run(tmp_path, data, network=broken_network)
-    assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_training_stops_when_validation_no_longer_improves(data, tmp_path):
@@ -245,3 +332,12 @@ def test_a_resumed_run_after_a_full_disk_equals_one_that_never_stopped(
 def test_a_training_that_cannot_be_meant_is_refused(wrong):
     with pytest.raises(ValidationError):
         TrainingConfig(**wrong)
+
+
+def test_the_progress_bar_counts_epochs_from_one(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    setup.run(tmp_path, data, epochs=2, progress=True)
+    told = capfd.readouterr().err
+    assert "Epoch 1/2" in told
+    assert "Epoch 2/2" in told
+    assert "Epoch 0/" not in told

@@ -13,13 +13,16 @@ from lightning_models.networks.multi_layer import MultiLayerConfig
 from lightning_models.training import TrainingConfig, fit
 
 EPOCHS = 4
+EACH_BATCH = 1e-9
 
 
-def make_data(**slices):
+def make_data(mode="window", **slices):
     shares = slices or {"train": 0.6, "validation": 0.2, "calibration": 0.1, "test": 0.1}
     candles = simulate_market(candles=480, seed=8, signal=0.3)
-    config = DataConfig(features=("close", "volume"), lookback=6, slices=shares)
-    return CandleDataModule(config, candles, batch_size=32)
+    config = DataConfig(
+        features=("close", "volume"), lookback=6, slices=shares, mode=mode, chunk=16, burn_in=8
+    )
+    return CandleDataModule(config, candles, batch_size=32 if mode == "window" else 3)
 
 
 def make_network():
@@ -30,7 +33,9 @@ def make_network():
 def run(folder, data, *, network=make_network, **changes):
     options = {"epochs": EPOCHS, "batch_size": 32, "learning_rate": 0.02, "patience": 0}
     keywords = {
-        key: changes.pop(key) for key in ("resume", "on_epoch", "resume_hint") if key in changes
+        key: changes.pop(key)
+        for key in ("resume", "on_epoch", "resume_hint", "progress")
+        if key in changes
     }
     return fit(network, data, TrainingConfig(**options | changes), checkpoints=folder, **keywords)
 
@@ -43,16 +48,19 @@ def killed_network(calls, signal):
     def count(module, arguments, output):
         nonlocal seen
         seen += module.training
-        if seen == calls:
+        if module.training and seen == calls:
             os.kill(os.getpid(), signal)
 
-    network.register_forward_hook(count)
+    # Runs once a batch in either mode.
+    network.direction.register_forward_hook(count)
     return network
 
 
 if __name__ == "__main__":
+    folder, batch, number, mode, seconds = sys.argv[1:]
     run(
-        Path(sys.argv[1]),
-        make_data(),
-        network=lambda: killed_network(int(sys.argv[2]), int(sys.argv[3])),
+        Path(folder),
+        make_data(mode),
+        network=lambda: killed_network(int(batch), int(number)),
+        checkpoint_seconds=float(seconds),
     )

@@ -26,6 +26,12 @@ from lstm_strategies.parameters import attach
 PRICES = ["predicted_price", "lower", "upper"]
 
 
+@pytest.fixture(scope="module", params=["window", "sequence"])
+def trained(request, trained, trained_stream):
+    """The model in both of its modes: nothing downstream may tell them apart."""
+    return trained if request.param == "window" else trained_stream
+
+
 @pytest.fixture(scope="module")
 def predictor(trained):
     return trained.predictor()
@@ -330,10 +336,12 @@ def test_first_forecast_needs_exactly_the_required_bars(record, predictor, candl
 
 @pytest.mark.parametrize("column", ["close", "volume"])
 def test_missing_price_silences_the_forecast_until_the_history_is_whole_again(
-    record, predictor, candles, both_ways, column
+    record, trained, predictor, both_ways, column
 ):
+    whole = trained.candles[0]
+    candles = whole.between(None, int(whole.time[2 * predictor.required_bars + 20]))
     frame = frame_of(candles, candles.time)
-    broken = 70
+    broken = predictor.required_bars + 2
     frame.iloc[broken - 1, frame.columns.get_loc(column)] = np.nan
     data = bt.feeds.PandasData(
         dataname=frame, timeframe=bt.TimeFrame.Minutes, compression=60, openinterest=None
@@ -421,7 +429,12 @@ def test_signal_is_the_first_line():
     ("params", "error", "message"),
     [
         ({"model": ""}, ParameterError, "needs model"),
-        ({"level": 0.95}, ParameterError, "level=0.8"),
+        ({"model": 3}, ParameterError, "not model=3"),
+        ({"min_confidence": "0.55"}, ParameterError, "such as min_confidence=0.55"),
+        ({"min_confidence": None}, ParameterError, "is a NoneType and no number"),
+        ({"min_confidence": False}, ParameterError, "is a bool and no number"),
+        ({"level": "0.8"}, ParameterError, "such as level=0.8"),
+        ({"level": 0.9}, ParameterError, "level=0.8 or level=0.95"),
         ({"min_confidence": 60}, ParameterError, "fraction"),
         ({"min_confidense": 0.6}, ParameterError, "did you mean 'min_confidence'"),
         ({"horizon": "9h"}, ConfigError, "does not forecast '9h'"),

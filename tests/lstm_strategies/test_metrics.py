@@ -425,3 +425,52 @@ def test_stock_broker_is_measured_too(random_walk):
     assert sum(trade["pnl"] for trade in result["trades"]) == pytest.approx(
         result["total_return"], abs=1e-6
     )
+
+
+def holding_over_a_bar_without_a_price(random_walk, frame_on_stamps, bars=20):
+    class Holds(bt.Strategy):
+        def __init__(self):
+            self.seen = []
+
+        def next(self):
+            if len(self) == 3:
+                self.buy(size=2.0)
+            if len(self) == 15:
+                self.close()
+            self.seen.append(self.broker.getvalue())
+
+    frame = frame_on_stamps(random_walk(20)).iloc[:bars]
+    frame.iloc[9, :4] = np.nan
+    data = bt.feeds.PandasData(
+        dataname=frame, timeframe=bt.TimeFrame.Minutes, compression=60, openinterest=None
+    )
+    return data, Holds
+
+
+def test_equity_is_carried_over_a_bar_without_a_price(random_walk, frame_on_stamps, both_ways):
+    data, holds = holding_over_a_bar_without_a_price(random_walk, frame_on_stamps)
+    result = analyse(data, holds, **both_ways)
+    equity = [point["equity"] for point in result["equity_curve"]]
+    assert len(equity) == 20
+    assert equity[9] == equity[8]
+    assert equity[10] != equity[9]
+    json.dumps(result, allow_nan=False)
+    (trade,) = result["trades"]
+    assert trade["pnl"] == pytest.approx(result["total_return"])
+
+
+def test_open_trade_on_a_last_bar_without_a_price_counts_at_the_price_before(
+    random_walk, frame_on_stamps
+):
+    data, holds = holding_over_a_bar_without_a_price(random_walk, frame_on_stamps, bars=10)
+    result = analyse(data, holds)
+    assert result["open_pnl"] == pytest.approx(result["total_return"])
+    json.dumps(result, allow_nan=False)
+
+
+def test_without_a_price_the_broker_itself_does_not_know_the_equity(random_walk, frame_on_stamps):
+    data, holds = holding_over_a_bar_without_a_price(random_walk, frame_on_stamps)
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.adddata(data)
+    cerebro.addstrategy(holds)
+    assert np.isnan(cerebro.run()[0].seen[9])

@@ -420,9 +420,18 @@ def test_long_true_range_is_known_in_little_memory(trade, candles, exactbars):
         ({"model": ""}, ParameterError, "needs model"),
         ({"model": "models:/nobody@champion"}, ModelNotFoundError, "nobody"),
         ({"min_confidense": 0.6}, ParameterError, "did you mean 'min_confidence'"),
-        ({"min_confidence": 60}, ParameterError, "from 0.0 to 1.0"),
-        ({"min_confidence": math.nan}, ParameterError, "from 0.0 to 1.0"),
-        ({"top_share": 10}, ParameterError, "from 0.0 to 1.0"),
+        ({"model": 3}, ParameterError, "not model=3"),
+        ({"min_confidence": 60}, ParameterError, "from 0 to 1"),
+        ({"min_confidence": math.nan}, ParameterError, "from 0 to 1"),
+        ({"min_confidence": "0.55"}, ParameterError, "such as min_confidence=0.55"),
+        ({"min_confidence": None}, ParameterError, "is a NoneType and no number: give a fraction"),
+        ({"min_confidence": True}, ParameterError, "is a bool and no number: give a fraction"),
+        ({"top_share": 10}, ParameterError, "from 0 to 1"),
+        ({"top_share": "a lot"}, ParameterError, "give a fraction from 0 to 1$"),
+        ({"min_edge": None}, ParameterError, "give a number from 0 up"),
+        ({"risk_per_trade": "2%"}, ParameterError, "no number: give a number above 0$"),
+        ({"atr_period": None}, ParameterError, "no number: give a number above 0"),
+        ({"atr_stop": True}, ParameterError, "no number: give a number above 0"),
         ({"min_edge": -1}, ParameterError, "min_edge=-1"),
         ({"risk_per_trade": 0}, ParameterError, "above 0"),
         ({"atr_stop": -2}, ParameterError, "above 0"),
@@ -722,7 +731,7 @@ def test_seen_candles_are_named(trade, predictor, candles):
 def test_edge_long_only_and_disagreement_are_named(trade, candles):
     assert "times the cost of a round trip" in trade(candles, fees=0.05, min_edge=3).why_no_trade()
     strategy = trade(candles, fees=0.05, min_edge=3)
-    strategy.counts |= {"short_refused": 2, "disagreeing": 3}
+    strategy.counts["short_refused"], strategy.counts["disagreeing"] = 2, 3
     said = strategy.why_no_trade()
     assert "2 down, with long_only" in said
     assert "3 whose median points the other way" in said

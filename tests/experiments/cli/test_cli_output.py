@@ -16,7 +16,7 @@ HEAVY = ("torch", "mlflow", "pytorch_lightning", "backtrader", "pandas", "matplo
 RUN = "from experiments.cli.app import run; run()"
 COMMANDS = (
     [], ["quickstart"], ["train"], ["models"], ["models", "promote"], ["predict"], ["backtest"],
-    ["benchmark"],
+    ["benchmark"], ["walk-forward"], ["audit"],
 )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_the_benchmark_of_a_training_step_prints_one_document(cli):
         "benchmark", "training-step", "--json", "--set", "repeats=1", "--set", "steps=20"
     ).done()
     (figure,) = ended.json
-    assert set(figure) == {"name", "value", "unit", "aim", "detail", "met"}
+    assert set(figure) == {"name", "value", "unit", "aim", "at_least", "detail", "met"}
     assert figure["unit"] == "x"
     assert 0.2 < figure["value"] < 20
     assert figure["met"] == (figure["value"] <= figure["aim"])

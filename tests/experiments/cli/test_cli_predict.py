@@ -137,10 +137,22 @@ def test_a_horizon_is_chosen_by_a_setting(cli, bundle, market):
     cli(*given, "--set", "horizn=1h").failed("'horizn'", "did you mean 'horizon'?", code=2)
 
 
+def test_bounds_of_another_level_are_asked_for(cli, bundle, market):
+    given = ("predict", "--model", bundle, "--data", market.sim_file)
+    (narrow,), (wide,) = (
+        cli(*given, *level, "--json").done().json for level in ((), ("--level", "0.95"))
+    )
+    assert (narrow["interval"], wide["interval"]) == (0.8, 0.95)
+    assert wide["lower"] < narrow["lower"] < narrow["upper"] < wide["upper"]
+    assert wide["change_pct"] == narrow["change_pct"]
+    assert "95% bounds" in cli(*given, "--level", "0.95").done().out
+    cli(*given, "--level", "0.9").failed("level=0.9", "give level=0.8 or level=0.95", code=2)
+
+
 def test_a_table_without_json(cli, bundle, market):
     ended = cli("predict", "--model", bundle, "--data", market.sim_file).done()
     assert "Forecasts of" in ended.out
-    assert "1h ahead" in ended.out
+    assert "1h ahead" in " ".join(ended.out.split())
     assert "SIM/USDT" in ended.out
     assert "00:00Z" in ended.out
 

@@ -144,3 +144,17 @@ def test_forecasts_of_other_candles_are_refused(made, tmp_path):
 def test_result_file_is_strict_json(made, tmp_path):
     files = write_report(made.result, **made.arguments, folder=tmp_path)
     json.loads(files.result.read_text(), parse_constant=lambda word: pytest.fail(word))
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", " =1", "\t=1"])
+def test_no_text_of_the_trades_is_computed_by_a_spreadsheet(made, tmp_path, text):
+    (first, *rest) = made.result.trades
+    harmful = first.model_copy(update={"symbol": text, "exit_reason": text, "pnl": -1.5})
+    result = made.result.model_copy(update={"trades": (harmful, *rest)})
+    files = write_report(result, **made.arguments, folder=tmp_path)
+    with files.trades.open(newline="") as stream:
+        (row, *others) = csv.DictReader(stream)
+    assert (row["symbol"], row["exit_reason"]) == (f"'{text}", f"'{text}")
+    # Numbers below zero stay numbers, and other texts as they are.
+    assert float(row["pnl"]) == -1.5
+    assert {each["symbol"] for each in others} == {each.symbol for each in rest}

@@ -277,3 +277,10 @@ def test_any_price_survives_csv_to_the_last_bit(tmp_path_factory, prices, volume
     path = tmp_path_factory.mktemp("csv") / "X.csv"
     candles.to_frame().to_csv(path, index=False)
     assert read_candles(path).fingerprint == candles.fingerprint
+
+
+@pytest.mark.parametrize("source", [np.ones((3, 5)), [1, 2], 3, None, b"candles.csv"])
+def test_a_source_of_another_type_is_refused(source):
+    message = f"cannot be read from a {type(source).__name__}: give the path of a file, Candles"
+    with pytest.raises(ConfigError, match=message):
+        read_candles(source)
