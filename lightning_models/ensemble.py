@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lightning_models.checkpoints import newest_checkpoint
 from lightning_models.data.datamodule import CandleDataModule
 from lightning_models.errors import ConfigError
 from lightning_models.evaluation.collect import collect_outcomes
@@ -265,7 +266,7 @@ def fit_ensemble(
                 part,
                 config.model_copy(update={"seed": (config.seed + position) % 2**32}),
                 checkpoints=folder,
-                resume=resume and (folder / "last.ckpt").is_file(),
+                resume=resume and newest_checkpoint(folder) is not None,
                 resume_hint=resume_hint,
                 on_epoch=tell,
                 progress=progress,

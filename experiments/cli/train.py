@@ -37,7 +37,7 @@ def train_command(
     ] = "continuous",
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="RUN|last", help="Go on from a run's last epoch."),
+        typer.Option("--resume", metavar="RUN|last", help="Go on where a run stopped."),
     ] = None,
     promote: Annotated[
         bool, typer.Option("--promote", help="Make the new version the champion.")
