@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,6 +93,12 @@ class Peer:
         """Train until the validation loss gets no better, or to the last epoch."""
         answer = self._ask("best", seed)
         quantiles = np.load(self._folder / "quantiles.npy")
+        if quantiles.shape != (len(self._labels), len(QUANTILES)):
+            # One row for all would be scored without complaint.
+            raise PeerError(
+                f"{self.name} {self.release} gave quantiles of shape {quantiles.shape} for "
+                f"{len(self._labels)} validation windows: this release does not fit the benchmark"
+            )
         return Best(
             float(answer["seconds"]),
             int(answer["epoch"]),
@@ -152,8 +158,10 @@ def running_peer(name: str, config: PeersConfig, samples: Samples) -> Iterator[P
             assert process.stdout is not None
             process.kill()
             process.wait()
-            process.stdin.close()
             process.stdout.close()
+            # What a dead process was asked is still to be flushed.
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def _write_task(folder: Path, config: PeersConfig, samples: Samples) -> None:

@@ -219,7 +219,9 @@ def _neuralforecast(task: _Task, seed: int, epochs: int, *, validate: bool) -> _
         return _Answer(watch.steps, watch.weights)
     fitted = forecast.models[0]
     fitted.load_state_dict(watch.best)
-    said = fitted.predict(dataset=forecast.dataset, test_size=task.validation, step_size=1)
+    # Its predict() takes a test size as well, and looks at this one alone.
+    fitted.set_test_size(task.validation)
+    said = fitted.predict(dataset=forecast.dataset, step_size=1)
     return _best(watch, start, said.reshape(-1, len(task.quantiles)))
 
 

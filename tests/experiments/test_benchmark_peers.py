@@ -20,6 +20,7 @@ from experiments.benchmark.peer_process import (
 from experiments.benchmark.peers import peers
 from experiments.benchmark.peers_config import PeersConfig
 from lightning_models.errors import ConfigError
+from lightning_models.heads import QUANTILES
 
 TINY = PeersConfig(candles=1_500, hidden_size=4, layers=2, epochs=2)
 
@@ -123,6 +124,22 @@ def test_a_peer_that_dies_is_quoted(samples, tmp_path):
         peer.best(0)
 
 
+def test_one_forecast_for_all_windows_is_refused(samples, tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((1, 3), np.float32))
+    config = script(
+        tmp_path,
+        """echo '{"version": "9"}'; read order; cp "${0%/*}/one.npy" quantiles.npy
+        echo '{"seconds": 1, "epoch": 1, "epochs": 1}'""",
+    )
+    # Scored as it is, it would pass for a forecast of every window.
+    assert pinball(np.load(tmp_path / "one.npy"), samples.labels) > 0
+    with (
+        running_peer("darts", config, samples) as peer,
+        pytest.raises(PeerError, match=r"shape \(1, 3\) for 149 validation windows"),
+    ):
+        peer.best(0)
+
+
 def test_no_peer_at_all_is_an_error(tmp_path):
     config = BenchmarkConfig(peers=script(tmp_path, """echo '{"missing": "no such module"}'"""))
     with pytest.raises(PeerMissingError, match=r"(?s)darts.*neuralforecast") as raised:
@@ -168,16 +185,18 @@ def test_what_a_peer_says_is_scored_on_the_rows_it_was_said_of(name, samples):
     told = samples.features.copy()
     told[:-1, 0] = samples.target[1:]
     config = TINY.model_copy(
-        update={"hidden_size": 16, "layers": 1, "batch_size": 16, "epochs": 8, "patience": 8}
+        update={"hidden_size": 16, "layers": 1, "batch_size": 16, "epochs": 16, "patience": 16}
     )
     with running_peer(name, config, samples._replace(features=told)) as peer:
         best = peer.best(0)
         quantiles = np.load(peer._folder / "quantiles.npy")
-    nothing = pinball(np.zeros(3, np.float32), samples.labels)
+    constant = np.quantile(samples.train_labels, QUANTILES).astype(np.float32)
+    ignorant = pinball(constant, samples.labels)
     assert best.pinball == pytest.approx(pinball(quantiles, samples.labels))
-    assert best.pinball < 0.6 * nothing
+    assert best.pinball < 0.3 * ignorant
+    # One row off, what was learned is worse than knowing nothing.
     for rows in (1, -1):
-        assert pinball(np.roll(quantiles, rows, axis=0), samples.labels) > 0.8 * nothing
+        assert pinball(np.roll(quantiles, rows, axis=0), samples.labels) > ignorant
 
 
 @installed
