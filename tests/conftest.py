@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from lightning_models.registry import RegisteredModel
 
 mpl.use("Agg")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and whoever is started from
+# there inherits it: the tests that press Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines measure the machine, not the code. Function-scoped fixtures here only isolate.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}

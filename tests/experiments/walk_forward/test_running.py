@@ -98,9 +98,9 @@ def test_shipped_features_are_not_carried():
 def test_a_carried_feature_is_registered_where_it_arrives(own_feature):
     packed = pack_features([FeatureSpec(name=own_feature)])
     forget_feature(own_feature)
-    assert own_features() == ()
+    assert own_feature not in own_features()
     unpack_features(packed)
-    assert own_features() == (own_feature,)
+    assert own_feature in own_features()
 
 
 def test_a_feature_that_cannot_be_carried_is_named():
