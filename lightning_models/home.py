@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import platformdirs
 
@@ -60,7 +62,7 @@ class Home:
         uri = redacted(self.tracking_uri)
         if uri.startswith(("http:", "https:")):
             return f"open {uri}"
-        return f"mlflow ui --backend-store-uri {uri}"
+        return f"{_mlflow_command()} ui --backend-store-uri {uri}"
 
     def checkpoints(self, run_id: str) -> Path:
         """Where a training run keeps ``last.ckpt`` and ``best.ckpt``."""
@@ -90,9 +92,26 @@ class Home:
 
 
 def find_home(home: str | os.PathLike[str] | Home | None = None) -> Home:
-    """Return the home folder: the one given, ``$LSTM_HOME``, or the user's data folder."""
+    """Return the home folder: the one given, ``$LSTM_HOME``, or the user's data folder.
+
+    Raises
+    ------
+    StorageError
+        If there is a file in its place.
+    """
     if isinstance(home, Home):
         return home
     chosen = home or os.environ.get(HOME_VARIABLE)
     path = Path(chosen) if chosen else Path(platformdirs.user_data_dir("lstm-strategies"))
-    return Home(path.expanduser().absolute())
+    path = path.expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise StorageError(
+            f"the home folder {path} is a file: choose another with --home or ${HOME_VARIABLE}"
+        )
+    return Home(path)
+
+
+def _mlflow_command() -> str:
+    # In an environment that is not activated, the command lies beside its interpreter.
+    beside = Path(sys.executable).with_name("mlflow")
+    return str(beside) if which("mlflow") is None and beside.exists() else "mlflow"

@@ -340,7 +340,8 @@ def _interrupted(trainer: pl.Trainer, inside: str, resume_hint: str) -> str:
     if not any((folder / name).is_file() for name in (LAST_FILE, PART_FILE)):
         return "training was stopped before its first checkpoint; nothing was kept"
     return (
-        f"training was stopped after {trainer.current_epoch} epochs"
+        f"training was stopped after {trainer.current_epoch} "
+        f"epoch{'' if trainer.current_epoch == 1 else 's'}"
         f"{f' and {inside}' if inside else ''}; the checkpoints are in {folder}. "
         f"{resume_hint}".rstrip()
     )

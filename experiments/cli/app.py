@@ -8,14 +8,15 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
 
 from experiments.cli.audit import audit_command
 from experiments.cli.backtest import backtest_command
 from experiments.cli.benchmark import benchmark_command
-from experiments.cli.console import errors
+from experiments.cli.console import errors, say
 from experiments.cli.ensemble import ensemble_command
 from experiments.cli.experiment import experiment_app
 from experiments.cli.fine_tune import fine_tune_command
@@ -52,6 +53,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"lstm-strategies {version('lstm-strategies')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_say_version, is_eager=True),
+    ] = False,
+) -> None:
+    """LSTM forecasts for backtrader: train, register, predict, backtest."""
+
+
 app.command("quickstart")(quickstart_command)
 app.command("train")(train_command)
 app.add_typer(models_app, name="models")

@@ -113,6 +113,12 @@ def predict_command(
         from experiments.cli.tables import forecast_table
 
         show_table(forecast_table(forecasts))
+        for one in forecasts:
+            if one.change_pct * one.direction < 0:
+                note(
+                    f"note: for {one.symbol} the direction and the median change point opposite "
+                    "ways; strategies do not trade such a bar"
+                )
     for fan in fans:
         show_table(fan_table(fan))
 

@@ -243,7 +243,7 @@ def _direction_words(direction: DirectionTest, p_value: float, overlap: int) -> 
         f"{direction.expected_accuracy:.1%} expected of unrelated ones: "
         f"{'more' if right else 'not more'} than chance explains (Pesaran-Timmermann"
         f"{f' corrected for labels over {overlap} candles' if overlap > 1 else ''}, "
-        f"one-sided p {p_value:.3f})."
+        f"one-sided p {'below 0.001' if p_value < 0.001 else f'{p_value:.3f}'})."
     )
 
 

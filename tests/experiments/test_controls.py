@@ -7,9 +7,13 @@ Mariano's test against both constants, and Pesaran & Timmermann's.
 
 Without a signal each is made at 5 %, one-sided, and may find skill in at most 11 of 100
 markets: a true rate of 5 % exceeds that in 4 of a thousand runs. Signals of three sizes are
-each to be found, at 2.5 %, by each of them in at least 90 of 100. A size is what the model's
-AUC is on 60,000 later candles of the same market, so many that its own error hardly counts; it
-lies within the 95 % interval of the test slice in at least 90 of 100.
+each to be found, at 2.5 %, by each of them in at least 90 of 100.
+
+A size is what the model's AUC is on 60,000 later candles of the same market. A 95 % interval of
+the test slice, half a year, speaks of the conditions of that half-year. The planted driver has
+one size whatever the volatility, so that even a perfect reader's AUC is lower in half-years of
+high volatility (the correlation is -0.5) and varies a fifth more from one to the next than an
+interval can know. It therefore holds the size in fewer than 95 of 100: 80 are asked.
 """
 
 from __future__ import annotations
@@ -164,8 +168,10 @@ def test_without_a_signal_nothing_is_found():
 def test_a_planted_signal_is_found_by_every_test_and_its_size_is_told():
     controls = [controlled(seed, SIGNALS[-1]) for seed in range(2)]
     assert set(counts(controls).values()) == {2}
-    assert sized(controls) == 2
-    assert min(one.true_auc for one in controls) > 0.55
+    for one in controls:
+        # Four times what chance leaves it.
+        assert one.auc[1] == pytest.approx(one.true_auc, abs=0.03)
+        assert one.true_auc > 0.6
 
 
 def test_a_forecast_that_has_seen_the_outcome_is_found_where_there_is_no_signal():
@@ -200,4 +206,4 @@ def test_signals_of_three_sizes_are_found_and_their_size_is_told(markets, signal
         signal, found, SEEDS, true, within,
     )  # fmt: skip
     assert min(found.values()) >= 90, found
-    assert within >= 90
+    assert within >= 80

@@ -276,6 +276,12 @@ def test_the_home_is_the_one_given_or_the_users_own(tmp_path, monkeypatch):
     assert find_home().path.is_absolute()
 
 
+def test_a_file_is_no_home(tmp_path):
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StorageError, match="home is a file: choose another with --home"):
+        find_home(tmp_path / "home")
+
+
 SERVER = "postgresql://me:p4ssw0rd@db/mlflow"
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ HEAVY = ("torch", "mlflow", "pytorch_lightning", "backtrader", "pandas", "matplo
 RUN = "from experiments.cli.app import run; run()"
 COMMANDS = (
     [], ["quickstart"], ["train"], ["models"], ["models", "promote"], ["predict"], ["backtest"],
-    ["benchmark"], ["walk-forward"], ["audit"],
+    ["benchmark"], ["walk-forward"], ["audit"], ["ensemble"], ["fine-tune"], ["experiment", "zoo"],
+    ["experiment", "modes"],
 )  # fmt: skip
 
 
@@ -134,3 +136,7 @@ def test_the_benchmark_of_a_training_step_prints_one_document(cli):
     assert figure["unit"] == "x"
     assert 0.2 < figure["value"] < 20
     assert figure["met"] == (figure["value"] <= figure["aim"])
+
+
+def test_the_version_is_the_distributions(cli):
+    assert cli("--version").done().out.strip() == f"lstm-strategies {version('lstm-strategies')}"

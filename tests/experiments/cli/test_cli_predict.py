@@ -157,6 +157,19 @@ def test_a_table_without_json(cli, bundle, market):
     assert "00:00Z" in ended.out
 
 
+def test_a_median_against_the_direction_is_told(cli, bundle, market):
+    many = load_predictor(bundle).predict_batch(market.sim)
+    opposed = np.sign(many["change_pct"]) * many["direction"]
+    closes = market.sim.time + market.sim.period_ms
+
+    def told(wanted):
+        at = iso_utc(int(closes[np.flatnonzero(opposed == wanted)[-1]]))
+        return cli("predict", "--model", bundle, "--data", market.sim_file, "--at", at).done().err
+
+    assert "point opposite ways" in " ".join(told(-1.0).split())
+    assert "opposite" not in told(1.0)
+
+
 @pytest.mark.parametrize(
     "written", ["yesterday", "2022", "5", "2022-13-01", "2022-01-01T25:00", "", "12:00"]
 )
