@@ -166,6 +166,13 @@ def make_home(database: Path, folder: Path) -> Home:
     return Home(folder)
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    yield
+    # A fold or a trial that is fitted here for another process leaves Ctrl-C to that one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def empty_home(
     migrated_database: Path, tmp_path_factory: pytest.TempPathFactory
