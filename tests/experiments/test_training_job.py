@@ -256,7 +256,7 @@ def stopped_home(tiny_config, empty_home):
     home = empty_home()
     hook = register_module_forward_hook(press_ctrl_c)
     try:
-        with pytest.raises(TrainingInterrupted, match="after 1 epochs"):
+        with pytest.raises(TrainingInterrupted, match="after 1 epoch"):
             train(changed(tiny_config, epochs=2), MARKET, name="x", home=home)
     finally:
         hook.remove()
