@@ -63,19 +63,3 @@ def test_a_feature_that_sees_the_next_candle_finds_skill_where_there_is_none(tmp
 
     monkeypatch.setitem(FEATURES, "leak", FeatureDefinition(next_return, warmup=lambda: 0))
     assert scores_of(tmp_path, seed=0, signal=0.0, features=("close", "leak")).auc > 0.9
-
-
-@pytest.mark.soak
-def test_over_many_markets_skill_is_found_no_more_often_than_chance_allows(tmp_path):
-    # At most 6 of 50: a true rate of 2.5 % exceeds that in fewer than 1 run of 10,000.
-    found = [scores_of(tmp_path / str(seed), seed=seed, signal=0.0).skill for seed in range(50)]
-    assert sum(found) <= 6
-
-
-@pytest.mark.soak
-def test_over_many_markets_a_planted_signal_is_found_nearly_always(tmp_path):
-    found = [
-        scores_of(tmp_path / str(seed), seed=seed, signal=0.3, candles=12_000).skill
-        for seed in range(20)
-    ]
-    assert sum(found) >= 18
