@@ -220,13 +220,7 @@ class TrainedModel:
 
     def evaluated(self, seed: int) -> TrainedModel:
         """Return it with the metrics of the test slice, where there is one."""
-        validation = [row["val/log_loss"] for row in self.fit.history if "val/log_loss" in row]
-        metrics: dict[str, float | None] = {
-            "best_epoch": float(self.fit.best_epoch),
-            "epochs_trained": float(len(self.fit.history)),
-        }
-        if validation:
-            metrics["val/log_loss"] = validation[self.fit.best_epoch - 1]
+        metrics = self.fit.metrics()
         outcomes = assessment = None
         if len(self.data.samples["test"]):
             runner = runner_of(

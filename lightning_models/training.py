@@ -100,6 +100,17 @@ class FitResult:
     best_epoch: int
     network: ForecastNetwork
 
+    def metrics(self) -> dict[str, float | None]:
+        """Return what MLflow is told of the fit: epochs, and the best one's log-loss."""
+        found: dict[str, float | None] = {
+            "best_epoch": float(self.best_epoch),
+            "epochs_trained": float(len(self.history)),
+        }
+        validation = [row["val/log_loss"] for row in self.history if "val/log_loss" in row]
+        if validation:
+            found["val/log_loss"] = validation[self.best_epoch - 1]
+        return found
+
 
 class _EpochHistory(pl.Callback):
     # Keeps each epoch's metrics, also across a resume, and hands them on as they come.

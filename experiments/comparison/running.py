@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tempfile
+from contextlib import closing
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from mlflow.tracking import MlflowClient
 
 from experiments.comparison.trial import Trial, TrialResult, run_trial
 from experiments.config import flatten
 from experiments.tracking import log_metrics, log_parameters, set_tags
-from lightning_models.errors import TrainingError
+from experiments.workers import side_by_side
 from lightning_models.evaluation import Outcomes
 
 if TYPE_CHECKING:
@@ -74,26 +73,14 @@ def run_trials(
         if on_trial is not None:
             on_trial(known)
     missing = {trial.key: trial for trial in trials if trial.key not in results}
-    workers = Parallel(n_jobs=jobs, return_as="generator_unordered", max_nbytes=None)
-    running = workers(delayed(_keyed)(trial, os.getpid()) for trial in missing.values())
-    try:
-        for key, result in running:
-            _log(client, experiment, parent, missing[key], result)
-            results[key] = result
+    running = side_by_side(run_trial, list(missing.values()), name=attrgetter("name"), jobs=jobs)
+    with closing(running):
+        for trial, result in running:
+            _log(client, experiment, parent, trial, result)
+            results[trial.key] = result
             if on_trial is not None:
                 on_trial(result)
-    except TerminatedWorkerError as error:
-        raise TrainingError(
-            "a process that ran a trial was ended from outside, most often for lack of memory: "
-            "use fewer --jobs. Trials that were finished are kept"
-        ) from error
-    finally:
-        running.close()
     return [_renamed(results[trial.key], trial) for trial in trials]
-
-
-def _keyed(trial: Trial, owner: int) -> tuple[str, TrialResult]:
-    return trial.key, run_trial(trial, owner)
 
 
 def _renamed(result: TrialResult, trial: Trial) -> TrialResult:

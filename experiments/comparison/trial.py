@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +13,9 @@ from typing import TYPE_CHECKING
 from experiments.fitting import fit_model
 from lightning_models.candles import fingerprint_of
 from lightning_models.data.datamodule import CandleDataModule
-from lightning_models.errors import LSTMStrategiesError, TrainingError, TrainingInterrupted
 from lightning_models.evaluation import evaluate
 from lightning_models.evaluation.collect import collect_outcomes
 from lightning_models.evaluation.coverage import coverage_metrics, measure_coverage
-from lightning_models.evaluation.scores import SCORES
 from lightning_models.export import export_bundle
 from lightning_models.inference import runner_of
 from lightning_models.predictor import Predictor
@@ -95,40 +90,19 @@ class TrialResult:
     outcomes: Outcomes
 
 
-def run_trial(trial: Trial, owner: int) -> TrialResult:
+def run_trial(trial: Trial) -> TrialResult:
     """Fit, calibrate and evaluate one trial.
 
     Parameters
     ----------
     trial
         Which.
-    owner
-        Process that started the comparison.
 
     Raises
     ------
     LSTMStrategiesError
-        As training does, with the trial's name in front.
+        As training does.
     """
-    if os.getpid() != owner:
-        with suppress(ValueError):  # not the main thread: somebody else's backend
-            # Ctrl-C reaches the whole group; the process that started it ends the others.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return _ran(trial)
-    except TrainingInterrupted:
-        raise
-    except LSTMStrategiesError as error:
-        raise type(error)(f"{trial.name}: {error}") from error
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise TrainingError(
-            f"{trial.name} failed with an unexpected {type(error).__name__}: {error}"
-        ) from error
-
-
-def _ran(trial: Trial) -> TrialResult:
     config = trial.config
     data = CandleDataModule(
         config.data,
@@ -153,17 +127,12 @@ def _ran(trial: Trial) -> TrialResult:
         Predictor(bundle, runner, model="", sha256=""), data.candles, start=first, end=last
     )
     scores = evaluate(outcomes, seed=config.training.seed)
-    metrics: dict[str, float | None] = {
-        f"test/{name}{bound}": getattr(scores, f"{name}{bound}")
-        for name in SCORES
-        for bound in ("", "_low", "_high")
-    }
-    metrics |= coverage_metrics(measure_coverage(outcomes, seed=config.training.seed))
+    coverage = measure_coverage(outcomes, seed=config.training.seed)
     return TrialResult(
         label=trial.label,
         symbol=trial.candles.symbol,
         seed=config.training.seed,
-        metrics=metrics,
+        metrics=scores.metrics() | coverage_metrics(coverage),
         seconds=seconds,
         epoch_seconds=tuple(ends),
         best_epoch=result.best_epoch,

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from experiments.fitting import fit_model, needs_checkpoints
 from experiments.walk_forward.carried_features import unpack_features
 from experiments.walk_forward.folds import fold_seed
+from experiments.workers import side_by_side
 from lightning_models.bundle import Bundle, read_bundle, write_bundle
 from lightning_models.data import SliceConfig
 from lightning_models.data.datamodule import CandleDataModule
-from lightning_models.errors import (
-    LSTMStrategiesError,
-    TooFewCandlesError,
-    TrainingError,
-    TrainingInterrupted,
-)
+from lightning_models.errors import TooFewCandlesError
 from lightning_models.evaluation.baselines import baseline_forecasts, rows_of
 from lightning_models.evaluation.collect import collect_outcomes
 from lightning_models.evaluation.coverage import coverage_metrics, measure_coverage
-from lightning_models.evaluation.scores import SCORES, ForecastScores, evaluate
+from lightning_models.evaluation.scores import ForecastScores, evaluate
 from lightning_models.export import export_bundle
 from lightning_models.features.compute import warmup_of
 from lightning_models.inference import runner_of
@@ -65,10 +59,6 @@ class FoldTask:
         For the fold's checkpoints and its bundle.
     run_id
         MLflow run that its metrics will come from.
-    owner
-        Process that started the walk-forward.
-    features
-        The user's own, as `pack_features` returns them.
     """
 
     fold: Fold
@@ -76,8 +66,6 @@ class FoldTask:
     candles: tuple[Candles, ...]
     folder: Path
     run_id: str
-    owner: int
-    features: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -120,6 +108,7 @@ class FittedFold:
 def run_folds(
     tasks: Sequence[FoldTask],
     *,
+    features: bytes = b"",
     jobs: int | None = None,
     on_fold: Callable[[FittedFold], None] | None = None,
 ) -> list[FittedFold]:
@@ -129,10 +118,11 @@ def run_folds(
     ----------
     tasks
         One for each fold.
+    features
+        The user's own, as `pack_features` returns them.
     jobs
-        Processes; -1 is one for each core. By default what `joblib.parallel_config` says
-        around this call, and one without it. The backend is the one that it names, or joblib's
-        own default, loky. Threads cannot serve: a fit seeds generators that they would share.
+        Processes, as `side_by_side` takes them. Threads cannot serve: a fit seeds generators
+        that they would share.
     on_fold
         Called as each fold is done, in whatever order that is.
 
@@ -148,22 +138,19 @@ def run_folds(
     KeyboardInterrupt, TrainingInterrupted
         On Ctrl-C; the workers are ended.
     """
-    workers = Parallel(n_jobs=jobs, return_as="generator_unordered", max_nbytes=None)
     finished = []
-    results = workers(delayed(fit_fold)(task) for task in tasks)
-    try:
-        for one in results:
+    running = side_by_side(
+        fit_fold,
+        tasks,
+        name=attrgetter("fold.name"),
+        prepare=partial(unpack_features, features),
+        jobs=jobs,
+    )
+    with closing(running):
+        for _, one in running:
             finished.append(one)
             if on_fold is not None:
                 on_fold(one)
-    except TerminatedWorkerError as error:
-        raise TrainingError(
-            "a process that fitted a fold was ended from outside, most often for lack of memory: "
-            "use fewer --jobs, fewer symbols or a smaller network"
-        ) from error
-    finally:
-        # Ends the workers where not all is done.
-        results.close()
     return sorted(finished, key=lambda one: one.fold.number)
 
 
@@ -185,25 +172,39 @@ def fit_fold(task: FoldTask) -> FittedFold:
     Raises
     ------
     LSTMStrategiesError
-        As training does, with the fold's name in front.
+        As training does.
     """
-    if os.getpid() != task.owner:
-        with suppress(ValueError):  # not the main thread: somebody else's backend
-            # Ctrl-C reaches the whole group; the process that started it ends the others.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        unpack_features(task.features)
-    try:
-        return _fitted(task)
-    except TrainingInterrupted:
-        raise
-    except LSTMStrategiesError as error:
-        raise type(error)(f"{task.fold.name}: {error}") from error
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise TrainingError(
-            f"{task.fold.name} failed with an unexpected {type(error).__name__}: {error}"
-        ) from error
+    fold, config = task.fold, fold_config(task.config, task.fold)
+    # Workers begin with other numbers of threads, and sums in another order differ.
+    torch.set_num_threads(config.training.threads)
+    data = fold_data(config, fold, task.candles)
+    result = _fit(config, data, task.folder)
+    bundle = export_bundle(result.network, config.network, data, evaluated_by=task.run_id)
+    runner = runner_of(result.network, lookback=bundle.lookback, burn_in=bundle.burn_in)
+    outcomes = _own_outcomes(Predictor(bundle, runner, model="", sha256=""), task)
+    scores = evaluate(outcomes, seed=task.config.training.seed)
+    compared, baselines = _baselines(config, task, outcomes)
+    tested = bundle.slices["test"].model_copy(update={"samples": len(outcomes)})
+    bundle = bundle.model_copy(
+        update={
+            "metrics": result.metrics()
+            | scores.metrics()
+            | coverage_metrics(measure_coverage(outcomes, seed=task.config.training.seed)),
+            "slices": {**bundle.slices, "test": tested},
+        }
+    )
+    folder = write_bundle(task.folder / "bundle", bundle, result.network)
+    return FittedFold(
+        fold,
+        config,
+        read_bundle(folder),
+        folder,
+        result.history,
+        outcomes,
+        scores,
+        compared,
+        baselines,
+    )
 
 
 def fold_config(config: TrainConfig, fold: Fold) -> TrainConfig:
@@ -269,40 +270,6 @@ def _present(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> lis
     return present
 
 
-def _fitted(task: FoldTask) -> FittedFold:
-    fold, config = task.fold, fold_config(task.config, task.fold)
-    # Workers begin with other numbers of threads, and sums in another order differ.
-    torch.set_num_threads(config.training.threads)
-    data = fold_data(config, fold, task.candles)
-    result = _fit(config, data, task.folder)
-    bundle = export_bundle(result.network, config.network, data, evaluated_by=task.run_id)
-    runner = runner_of(result.network, lookback=bundle.lookback, burn_in=bundle.burn_in)
-    outcomes = _own_outcomes(Predictor(bundle, runner, model="", sha256=""), task)
-    scores = evaluate(outcomes, seed=task.config.training.seed)
-    compared, baselines = _baselines(config, task, outcomes)
-    tested = bundle.slices["test"].model_copy(update={"samples": len(outcomes)})
-    bundle = bundle.model_copy(
-        update={
-            "metrics": _metrics(result)
-            | score_metrics(scores)
-            | coverage_metrics(measure_coverage(outcomes, seed=task.config.training.seed)),
-            "slices": {**bundle.slices, "test": tested},
-        }
-    )
-    folder = write_bundle(task.folder / "bundle", bundle, result.network)
-    return FittedFold(
-        fold,
-        config,
-        read_bundle(folder),
-        folder,
-        result.history,
-        outcomes,
-        scores,
-        compared,
-        baselines,
-    )
-
-
 def _fit(config: TrainConfig, data: CandleDataModule, folder: Path) -> FitResult:
     checkpoints = folder / "checkpoints"
     if needs_checkpoints(config):
@@ -354,26 +321,3 @@ def _baselines(
     return compared, baseline_forecasts(
         data, renumbered.take(compared), rows[compared], seed=config.training.seed
     )
-
-
-def _metrics(result: FitResult) -> dict[str, float | None]:
-    validation = [row["val/log_loss"] for row in result.history if "val/log_loss" in row]
-    metrics: dict[str, float | None] = {
-        "best_epoch": float(result.best_epoch),
-        "epochs_trained": float(len(result.history)),
-    }
-    if validation:
-        metrics["val/log_loss"] = validation[result.best_epoch - 1]
-    return metrics
-
-
-def score_metrics(scores: ForecastScores) -> dict[str, float | None]:
-    """Return scores as MLflow's metrics, all under ``test/``."""
-    return {
-        "test/majority_brier": scores.majority_brier,
-        "test/majority_accuracy": scores.majority_accuracy,
-    } | {
-        f"test/{name}{bound}": getattr(scores, f"{name}{bound}")
-        for name in SCORES
-        for bound in ("", "_low", "_high")
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from datetime import UTC, datetime
@@ -125,18 +124,10 @@ def walk_forward(
             _describe(run, config, walk, given)
             runs = FoldRuns(run, folds)
             tasks = [
-                FoldTask(
-                    fold,
-                    config,
-                    given,
-                    scratch / f"fold-{fold.number}",
-                    runs.id_of(fold),
-                    os.getpid(),
-                    carried,
-                )
+                FoldTask(fold, config, given, scratch / f"fold-{fold.number}", runs.id_of(fold))
                 for fold in folds
             ]
-            fitted = _run(tasks, runs, jobs, on_fold, name)
+            fitted = _run(tasks, carried, runs, jobs, on_fold, name)
             return _joined(fitted, runs, run, config, walk, given, registry, name, promote, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -188,6 +179,7 @@ def _describe(
 
 def _run(
     tasks: Sequence[FoldTask],
+    features: bytes,
     runs: FoldRuns,
     jobs: int | None,
     on_fold: Callable[[Fold], None] | None,
@@ -201,7 +193,7 @@ def _run(
 
     status = "FAILED"
     try:
-        return run_folds(tasks, jobs=jobs, on_fold=keep)
+        return run_folds(tasks, features=features, jobs=jobs, on_fold=keep)
     except (KeyboardInterrupt, TrainingInterrupted) as stop:
         status = "KILLED"
         raise TrainingInterrupted(_stopped(runs, len(tasks), name)) from stop

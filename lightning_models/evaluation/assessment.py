@@ -18,7 +18,7 @@ from lightning_models.evaluation.comparison import (
 from lightning_models.evaluation.groups import GroupScores, score_groups
 from lightning_models.evaluation.pesaran_timmermann import DirectionTest, pesaran_timmermann
 from lightning_models.evaluation.regimes import REGIMES, regime_of_outcomes
-from lightning_models.evaluation.scores import SCORES, ForecastScores, evaluate
+from lightning_models.evaluation.scores import ForecastScores, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,14 +62,10 @@ class Assessment(BaseModel):
         regime's and a symbol's under theirs (``test/regime/bull/auc``). With more than 20
         symbols, theirs are in the artifact alone.
         """
-        found: dict[str, float | None] = {
-            "test/majority_brier": self.scores.majority_brier,
-            "test/majority_accuracy": self.scores.majority_accuracy,
+        found = self.scores.metrics() | {
             "test/pesaran_timmermann": self.direction.statistic,
             "test/pesaran_timmermann_p": self.direction.p_value,
         }
-        for score in SCORES:
-            found |= _with_bounds(self.scores, "test", score)
         for one in self.baselines:
             place = f"test/baseline/{one.name}"
             for gain in GAINS:

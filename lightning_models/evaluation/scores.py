@@ -109,6 +109,17 @@ class ForecastScores(BaseModel):
     verdict: str
     """The same in words."""
 
+    def metrics(self) -> dict[str, float | None]:
+        """Return scores and their bounds as MLflow's metrics, all under ``test/``."""
+        return {
+            "test/majority_brier": self.majority_brier,
+            "test/majority_accuracy": self.majority_accuracy,
+        } | {
+            f"test/{name}{bound}": getattr(self, f"{name}{bound}")
+            for name in SCORES
+            for bound in ("", "_low", "_high")
+        }
+
 
 def evaluate(
     outcomes: Outcomes, *, seed: int = 0, replications: int = 500, level: float = 0.95

@@ -64,13 +64,12 @@ def test_folds_in_two_processes_give_the_numbers_of_one_bit_for_bit(
     def run(folder, jobs):
         packed = pack_features(features)
         tasks = [
-            FoldTask(
-                fold, config, two_symbols, folder / str(fold.number), "run", os.getpid(), packed
-            )
-            for fold in folds
+            FoldTask(fold, config, two_symbols, folder / str(fold.number), "run") for fold in folds
         ]
         done = []
-        fitted = run_folds(tasks, jobs=jobs, on_fold=lambda one: done.append(one.fold.number))
+        fitted = run_folds(
+            tasks, features=packed, jobs=jobs, on_fold=lambda one: done.append(one.fold.number)
+        )
         assert sorted(done) == [one.fold.number for one in fitted] == [1, 2]
         return fitted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import mlflow
@@ -103,7 +102,7 @@ def _bundle_without_metrics(walked, candles=None, folder=None):
     if candles is None:
         bundle = walked.series().members[0].bundle
     else:
-        task = FoldTask(walked.folds[0], walked.config, tuple(candles), folder, "run", -1)
+        task = FoldTask(walked.folds[0], walked.config, tuple(candles), folder, "run")
         bundle = fit_fold(task).bundle
         bundle = read_bundle(folder / "bundle")
     kept = {"weights_sha256", "scaler", "calibration", "thresholds", "intervals", "base_rate"}
@@ -194,7 +193,7 @@ def test_a_symbol_that_is_listed_after_a_folds_fit_is_forecast_all_the_same(
     alt, sim = two_symbols
     late = alt.between(int(sim.time[1250]), None)
     fold, later = plan_folds(WalkForwardConfig(folds=2), tiny_config.data, [late, sim])
-    fitted = fit_fold(FoldTask(fold, tiny_config, (late, sim), tmp_path, "run", os.getpid()))
+    fitted = fit_fold(FoldTask(fold, tiny_config, (late, sim), tmp_path, "run"))
     assert fitted.bundle.symbols == ("SIM/USDT",)
     assert set(fitted.outcomes.symbol.tolist()) == {0, 1}
     # The baselines were fitted without it too, and are compared where all have spoken.
