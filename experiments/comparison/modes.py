@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from experiments.comparison.pooling import Measured, difference, pooled
-from experiments.comparison.running import run_trials
+from experiments.comparison.pooling import Measured, difference, pooled, pooled_metrics
+from experiments.comparison.running import comparison_run, run_trials
 from experiments.comparison.trial import Trial, TrialResult
 from experiments.presets import load_train_config
-from experiments.tracking import log_candles, log_metrics, log_parameters, set_tags, tracked_run
-from lightning_models.candles import fingerprint_of
+from experiments.tracking import log_metrics, set_tags
 from lightning_models.errors import ConfigError
 from lightning_models.home import Home, find_home
 
@@ -155,18 +154,8 @@ def compare_modes(
         ]
 
     folder = find_home(home).create()
-    with tracked_run(folder, name, run_name=f"modes of {preset}") as run:
-        log_parameters(run, {"preset": preset, "seeds": seeds, "settings": list(settings)})
-        set_tags(
-            run,
-            {
-                "kind": "modes",
-                "symbols": ",".join(one.symbol for one in candles),
-                "timeframe": candles[0].timeframe,
-                "data_fingerprint": fingerprint_of(candles),
-            },
-        )
-        log_candles(run, candles, context="comparison")
+    given = {"preset": preset, "seeds": seeds, "settings": list(settings)}
+    with comparison_run(folder, name, "modes", f"modes of {preset}", candles, given) as run:
         sequence = trials("sequence", SEQUENCE)
         window = trials("window", WINDOW)
         both = run_trials([*sequence, *window], parent=run, jobs=jobs, on_trial=on_trial)
@@ -201,23 +190,15 @@ def _shortened(config: TrainConfig, quick: TrialResult, long: TrialResult) -> Tr
 
 def _log(run: str, found: ModesResult) -> None:
     for arm, scores in found.scores.items():
-        log_metrics(run, _flat(_metric_name(arm), scores))
+        log_metrics(run, pooled_metrics(_metric_name(arm), scores))
         log_metrics(run, {f"{_metric_name(arm)}/train_seconds": found.seconds(arm)})
     for arm, lead in found.lead.items():
-        log_metrics(run, _flat(f"lead over {_metric_name(arm)}", lead))
+        log_metrics(run, pooled_metrics(f"lead over {_metric_name(arm)}", lead))
     set_tags(run, {"verdict": found.verdict})
 
 
 def _metric_name(arm: str) -> str:
     return arm.replace("'", "")
-
-
-def _flat(label: str, scores: dict[str, Measured]) -> dict[str, float | None]:
-    return {
-        f"{label}/{name}{bound}": value
-        for name, one in scores.items()
-        for bound, value in (("", one.value), ("_low", one.low), ("_high", one.high))
-    }
 
 
 def _interval(one: Measured) -> str:

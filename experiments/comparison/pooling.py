@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.comparison.trial import TrialResult
     from lightning_models.evaluation import Outcomes
 
-__all__ = ["POOLED", "Measured", "difference", "pooled"]
+__all__ = ["POOLED", "Measured", "difference", "pooled", "pooled_metrics"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -186,3 +186,12 @@ def _measured(
         low, high = percentile_interval(replicates, level) or (None, None)
         found[name] = Measured(value=float(column.mean()), low=low, high=high)
     return found
+
+
+def pooled_metrics(label: str, scores: dict[str, Measured]) -> dict[str, float | None]:
+    """Return scores as MLflow's metrics: ``label/log_loss_low`` and so on."""
+    return {
+        f"{label}/{name}{bound}": value
+        for name, one in scores.items()
+        for bound, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from contextlib import closing
+from contextlib import closing, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,69 @@ from mlflow.tracking import MlflowClient
 
 from experiments.comparison.trial import Trial, TrialResult, run_trial
 from experiments.config import flatten
-from experiments.tracking import log_metrics, log_parameters, set_tags
+from experiments.tracking import log_candles, log_metrics, log_parameters, set_tags, tracked_run
 from experiments.workers import side_by_side
+from lightning_models.candles import fingerprint_of
 from lightning_models.evaluation import Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["run_trials"]
+    from lightning_models.candles import Candles
+    from lightning_models.home import Home
+
+__all__ = ["comparison_run", "run_trials"]
 
 PARENT_TAG = "mlflow.parentRunId"
 RESULT_FILE, OUTCOMES_FILE = "trial.json", "outcomes.npz"
 ARRAYS = ("symbol", "time", "probability_up", "predicted", "actual", "bounds")
 MOST_RUNS = 10_000
+
+
+@contextmanager
+def comparison_run(
+    home: Home,
+    name: str,
+    kind: str,
+    run_name: str,
+    candles: Sequence[Candles],
+    given: Mapping[str, object],
+) -> Iterator[str]:
+    """Open the run above those of a comparison's trials, and say what is compared on what.
+
+    Parameters
+    ----------
+    home
+        Of the tracking database.
+    name
+        Of the MLflow experiment.
+    kind
+        Of comparison, a tag.
+    run_name
+        What MLflow's pages call it.
+    candles
+        One entry for each symbol.
+    given
+        What it was asked for, logged as parameters.
+
+    Yields
+    ------
+    str
+        The run.
+    """
+    with tracked_run(home, name, run_name=run_name) as run:
+        log_parameters(run, given)
+        set_tags(
+            run,
+            {
+                "kind": kind,
+                "symbols": ",".join(one.symbol for one in candles),
+                "timeframe": candles[0].timeframe,
+                "data_fingerprint": fingerprint_of(candles),
+            },
+        )
+        log_candles(run, candles, context="comparison")
+        yield run
 
 
 def run_trials(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from experiments.comparison.pooling import Measured, pooled
-from experiments.comparison.running import run_trials
+from experiments.comparison.pooling import Measured, pooled, pooled_metrics
+from experiments.comparison.running import comparison_run, run_trials
 from experiments.comparison.trial import Trial, TrialResult
 from experiments.presets import load_train_config
-from experiments.tracking import log_candles, log_metrics, log_parameters, set_tags, tracked_run
-from lightning_models.candles import fingerprint_of
+from experiments.tracking import log_metrics, set_tags
 from lightning_models.errors import ConfigError
 from lightning_models.home import Home, find_home
 
@@ -129,32 +128,14 @@ def run_zoo(
         for seed in range(seeds)
     ]
     folder = find_home(home).create()
-    with tracked_run(folder, name, run_name=f"{name} of {len(presets)}") as run:
-        log_parameters(run, {"presets": list(presets), "seeds": seeds, "settings": list(settings)})
-        set_tags(
-            run,
-            {
-                "kind": "zoo",
-                "symbols": ",".join(one.symbol for one in candles),
-                "timeframe": candles[0].timeframe,
-                "data_fingerprint": fingerprint_of(candles),
-            },
-        )
-        log_candles(run, candles, context="comparison")
+    given = {"presets": list(presets), "seeds": seeds, "settings": list(settings)}
+    with comparison_run(folder, name, "zoo", f"{name} of {len(presets)}", candles, given) as run:
         results = run_trials(trials, parent=run, jobs=jobs, on_trial=on_trial)
         overall = {
             preset: pooled([one for one in results if one.label == preset]) for preset in presets
         }
         found = ZooResult(tuple(results), overall, run)
         for preset, scores in overall.items():
-            log_metrics(run, _flat(preset, scores))
+            log_metrics(run, pooled_metrics(preset, scores))
         set_tags(run, {"verdict": found.verdict})
     return found
-
-
-def _flat(label: str, scores: dict[str, Measured]) -> dict[str, float | None]:
-    return {
-        f"{label}/{name}{bound}": value
-        for name, one in scores.items()
-        for bound, value in (("", one.value), ("_low", one.low), ("_high", one.high))
-    }
