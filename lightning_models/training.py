@@ -24,8 +24,7 @@ from lightning_models.checkpoints import (
     newest_checkpoint,
     read_checkpoint,
 )
-from lightning_models.data.chunks import ChunkLoader
-from lightning_models.data.windows import WindowLoader
+from lightning_models.data.loader import EpochLoader
 from lightning_models.divergence import FiniteLoss, LossLostError, forget_divergence, keep_best
 from lightning_models.errors import StorageError, TrainingError, TrainingInterrupted
 from lightning_models.module import ForecastModule
@@ -174,7 +173,7 @@ class _EpochOrder(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del pl_module
         loader = trainer.train_dataloader
-        if isinstance(loader, WindowLoader | ChunkLoader):
+        if isinstance(loader, EpochLoader):
             loader.set_epoch(trainer.current_epoch)
 
 

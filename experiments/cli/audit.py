@@ -13,6 +13,7 @@ from experiments.cli.console import (
     HomeOption,
     JsonOption,
     SetOption,
+    TimeframeOption,
     errors,
     print_json,
     say,
@@ -49,9 +50,7 @@ def audit_command(
         ),
     ] = None,
     features: FeaturesOption = None,
-    timeframe: Annotated[
-        str | None, typer.Option("--timeframe", help="To resample to, such as 6h.")
-    ] = None,
+    timeframe: TimeframeOption = None,
     market: Annotated[
         str | None, typer.Option("--market", help="continuous, or sessions that close.")
     ] = None,

@@ -21,7 +21,9 @@ __all__ = [
     "FeaturesOption",
     "HomeOption",
     "JsonOption",
+    "MarketOption",
     "SetOption",
+    "TimeframeOption",
     "errors",
     "note",
     "print_json",
@@ -90,6 +92,12 @@ DataOption = Annotated[
         help="Candles: a file, a 'quoted glob', or SYMBOL=file; repeatable.",
     ),
 ]
+
+
+TimeframeOption = Annotated[
+    str | None, typer.Option("--timeframe", help="To resample to, such as 6h.")
+]
+MarketOption = Annotated[str, typer.Option("--market", help="continuous, or sessions that close.")]
 
 
 def show_progress() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,13 +10,14 @@ from experiments.cli.console import (
     DataOption,
     DebugOption,
     HomeOption,
+    MarketOption,
     SetOption,
+    TimeframeOption,
     errors,
-    note,
     say,
-    show_progress,
     show_table,
 )
+from experiments.cli.counting import Counting
 from experiments.cli.logs import quiet_mlflow
 
 if TYPE_CHECKING:
@@ -35,10 +36,6 @@ experiment_app = typer.Typer(
     no_args_is_help=True,
 )
 
-TimeframeOption = Annotated[
-    str | None, typer.Option("--timeframe", help="To resample to, such as 6h.")
-]
-MarketOption = Annotated[str, typer.Option("--market", help="continuous, or sessions that close.")]
 JobsOption = Annotated[
     int, typer.Option("--jobs", help="Trainings at a time; -1 is one for each core.")
 ]
@@ -68,7 +65,7 @@ def zoo_command(
     _check_jobs(jobs)
     chosen = tuple(presets or ZOO)
     place = find_home(home)
-    with quiet_mlflow(), _Progress(len(chosen) * len(candles) * seeds) as done:
+    with quiet_mlflow(), Counting("training", len(chosen) * len(candles) * seeds) as counted:
         result = run_zoo(
             candles,
             presets=chosen,
@@ -77,7 +74,7 @@ def zoo_command(
             name=name,
             home=place,
             jobs=jobs,
-            on_trial=done,
+            on_trial=_told(counted),
         )
     show_table(zoo_table(result))
     say(result.verdict)
@@ -107,7 +104,7 @@ def modes_command(
         from lightning_models.home import find_home
     _check_jobs(jobs)
     place = find_home(home)
-    with quiet_mlflow(), _Progress(3 * len(candles) * seeds) as done:
+    with quiet_mlflow(), Counting("training", 3 * len(candles) * seeds) as counted:
         result = compare_modes(
             candles,
             preset=preset,
@@ -116,7 +113,7 @@ def modes_command(
             name=name,
             home=place,
             jobs=jobs,
-            on_trial=done,
+            on_trial=_told(counted),
         )
     show_table(modes_table(result))
     say(result.verdict)
@@ -243,34 +240,7 @@ def _check_jobs(jobs: int) -> None:
         raise ConfigError("--jobs 0 runs nothing: give a number of processes, or -1 for all cores")
 
 
-class _Progress:
-    # A bar on a terminal, a line a trial elsewhere.
-    def __init__(self, trials: int) -> None:
-        self._trials = trials
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Callable[[TrialResult], None]:
-        if show_progress():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-            self._bar = Progress(
-                "training",
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=errors,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self._trials)
-        return self._done
-
-    def __exit__(self, *stopped: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _done(self, one: TrialResult) -> None:
-        if self._bar is None:
-            note(f"{one.label} on {one.symbol}, seed {one.seed}: {one.seconds:.0f} s")
-        else:
-            self._bar.advance(self._task)
+def _told(counted: Counting) -> Callable[[TrialResult], None]:
+    return lambda one: counted.done(
+        f"{one.label} on {one.symbol}, seed {one.seed}: {one.seconds:.0f} s"
+    )

@@ -11,7 +11,9 @@ from experiments.cli.console import (
     DebugOption,
     FeaturesOption,
     HomeOption,
+    MarketOption,
     SetOption,
+    TimeframeOption,
     errors,
     note,
     say,
@@ -29,12 +31,8 @@ def train_command(
     ],
     data: DataOption,
     name: Annotated[str, typer.Option("--name", help="To register the model under.")],
-    timeframe: Annotated[
-        str | None, typer.Option("--timeframe", help="To resample to, such as 6h.")
-    ] = None,
-    market: Annotated[
-        str, typer.Option("--market", help="continuous, or sessions that close.")
-    ] = "continuous",
+    timeframe: TimeframeOption = None,
+    market: MarketOption = "continuous",
     resume: Annotated[
         str | None,
         typer.Option("--resume", metavar="RUN|last", help="Go on where a run stopped."),

@@ -13,23 +13,24 @@ from experiments.cli.console import (
     FeaturesOption,
     HomeOption,
     JsonOption,
+    MarketOption,
     SetOption,
+    TimeframeOption,
     errors,
-    note,
     print_json,
     say,
-    show_progress,
     show_table,
 )
+from experiments.cli.counting import Counting
 from experiments.cli.logs import quiet_mlflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rich.table import Table
 
     from experiments.result import BacktestResult
-    from experiments.walk_forward import Fold, WalkForwardResult
+    from experiments.walk_forward import WalkForwardResult
     from lightning_models.candles import Candles
 
 __all__ = ["folds_table", "walk_forward_command"]
@@ -49,12 +50,8 @@ def walk_forward_command(
         str, typer.Option("--preset", metavar="NAME|FILE", help="A shipped preset or a YAML file.")
     ],
     data: DataOption,
-    timeframe: Annotated[
-        str | None, typer.Option("--timeframe", help="To resample to, such as 6h.")
-    ] = None,
-    market: Annotated[
-        str, typer.Option("--market", help="continuous, or sessions that close.")
-    ] = "continuous",
+    timeframe: TimeframeOption = None,
+    market: MarketOption = "continuous",
     name: Annotated[
         str | None, typer.Option("--name", help="To register under; PRESET-walk-forward.")
     ] = None,
@@ -127,7 +124,7 @@ def walk_forward_command(
     confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
     planned = validated(BacktestConfig, {"model": "the series", **confidence}, origin="backtest")
     place = find_home(home)
-    with quiet_mlflow(), _FoldProgress(walk.folds) as done:
+    with quiet_mlflow(), Counting("fitting folds", walk.folds) as counted:
         result = walk_forward(
             config,
             walk,
@@ -136,7 +133,7 @@ def walk_forward_command(
             home=place,
             jobs=jobs,
             promote=promote,
-            on_fold=done,
+            on_fold=lambda fold: counted.done(f"{fold.name} is done"),
         )
     if not as_json:
         _show(result)
@@ -256,36 +253,3 @@ def _length(text: str | None) -> int | str | None:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
-
-
-class _FoldProgress:
-    # A bar on a terminal, a line a fold elsewhere.
-    def __init__(self, folds: int) -> None:
-        self._folds = folds
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> Callable[[Fold], None]:
-        if show_progress():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-            self._bar = Progress(
-                "fitting folds",
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                console=errors,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self._folds)
-        return self._done
-
-    def __exit__(self, *stopped: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _done(self, fold: Fold) -> None:
-        if self._bar is None:
-            note(f"{fold.name} is done")
-        else:
-            self._bar.advance(self._task)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_models.data.loader import EpochLoader
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -42,11 +44,8 @@ class ChunkBatch(NamedTuple):
     timed_out: Tensor | None = None
 
 
-class ChunkLoader:
+class ChunkLoader(EpochLoader):
     """Batches of chunks, cut anew at random offsets each epoch.
-
-    Cuts and order of epoch n depend on the seed and on n alone, so that a resumed run sees
-    the batches that it would have seen.
 
     Parameters
     ----------
@@ -88,6 +87,7 @@ class ChunkLoader:
         weights: Tensor | None = None,
         timed_out: Tensor | None = None,
     ) -> None:
+        super().__init__()
         self.features = features
         self.targets = targets
         self.steps = steps
@@ -97,9 +97,6 @@ class ChunkLoader:
         self.seed = seed
         self.weights = weights
         self.timed_out = timed_out
-        self.epoch = 0
-        self._given = 0
-        self._skipped = 0
         self._runs = tuple(runs)
         self._replayed: list[tuple[int, int, tuple[int, int]]] = []
         self._replays = 0
@@ -113,9 +110,8 @@ class ChunkLoader:
 
     def __iter__(self) -> Iterator[ChunkBatch]:
         """Yield the batches of the current epoch."""
-        skipped, self._skipped = self._skipped, 0
         rows, bounds = self._cut()
-        for position in range(skipped * self.batch_size, len(rows), self.batch_size):
+        for position in range(self._resumed() * self.batch_size, len(rows), self.batch_size):
             self._given = position // self.batch_size + 1
             first, run = (
                 torch.from_numpy(part[position : position + self.batch_size])
@@ -134,12 +130,6 @@ class ChunkLoader:
                 None if self.timed_out is None else self.timed_out[steps],
             )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the cuts of an epoch, counted from 0, before iterating over it."""
-        if epoch != self.epoch:
-            self._given = self._skipped = 0
-        self.epoch = epoch
-
     def replay(self, ends: Tensor, share: float) -> None:
         """Add chunks of older samples to each epoch, drawn anew without repetition.
 
@@ -154,15 +144,6 @@ class ChunkLoader:
         self._replayed = _spans(ends.numpy(), self._runs)
         wanted = round(share / (1.0 - share) * self._chunks_in(self._spans))
         self._replays = min(wanted, self._chunks_in(self._replayed))
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the epoch and how many of its batches were handed out."""
-        return {"epoch": self.epoch, "batches": self._given}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next iteration where a loader of the same samples stood."""
-        self.epoch = state["epoch"]
-        self._given = self._skipped = state["batches"] % max(len(self), 1)
 
     def _chunks_in(self, spans: Sequence[tuple[int, int, tuple[int, int]]]) -> int:
         return sum(self._chunks_of(first, last) for first, last, _ in spans)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_models.data.loader import EpochLoader
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,11 +58,8 @@ def gather_windows(features: Tensor, ends: Tensor, lookback: int) -> Tensor:
     return views.index_select(0, ends - (lookback - 1)).transpose(1, 2).contiguous()
 
 
-class WindowLoader:
+class WindowLoader(EpochLoader):
     """Batches of windows in memory, in a new order each epoch.
-
-    The order of epoch n depends on the seed and on n alone, so that a resumed run sees the
-    batches that it would have seen.
 
     Parameters
     ----------
@@ -96,6 +95,7 @@ class WindowLoader:
         weights: Tensor | None = None,
         timed_out: Tensor | None = None,
     ) -> None:
+        super().__init__()
         self.features = features
         self.targets = targets
         self.ends = ends
@@ -105,11 +105,8 @@ class WindowLoader:
         self.seed = seed
         self.weights = weights
         self.timed_out = timed_out
-        self.epoch = 0
         self._replayed: Tensor | None = None
         self._replays = 0
-        self._given = 0
-        self._skipped = 0
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -118,9 +115,8 @@ class WindowLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of the current epoch."""
-        skipped, self._skipped = self._skipped, 0
         order = self._order(self.epoch)
-        for position in range(skipped, len(self)):
+        for position in range(self._resumed(), len(self)):
             self._given = position + 1
             ends = order[position * self.batch_size : (position + 1) * self.batch_size]
             yield Batch(
@@ -129,12 +125,6 @@ class WindowLoader:
                 None if self.weights is None else self.weights.index_select(0, ends),
                 None if self.timed_out is None else self.timed_out.index_select(0, ends),
             )
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch, counted from 0, before iterating over it."""
-        if epoch != self.epoch:
-            self._given = self._skipped = 0
-        self.epoch = epoch
 
     def replay(self, ends: Tensor, share: float) -> None:
         """Add older windows to each epoch, drawn anew without repetition.
@@ -148,15 +138,6 @@ class WindowLoader:
         """
         self._replayed = ends
         self._replays = min(round(share / (1.0 - share) * len(self.ends)), len(ends))
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the epoch and how many of its batches were handed out."""
-        return {"epoch": self.epoch, "batches": self._given}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next iteration where a loader of the same samples stood."""
-        self.epoch = state["epoch"]
-        self._given = self._skipped = state["batches"] % max(len(self), 1)
 
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:
