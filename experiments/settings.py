@@ -13,9 +13,31 @@ from pydantic import ValidationError as PydanticError
 from lightning_models.errors import ConfigError
 from lightning_models.spelling import nearest_names
 
-__all__ = ["flatten", "parse_settings", "validated"]
+__all__ = ["flatten", "in_our_words", "parse_settings", "validated"]
 
 Config = TypeVar("Config", bound=BaseModel)
+
+# What pydantic says of a value is put as advice to whoever wrote it.
+_WORDS = {
+    "greater_than": "give more than {gt}",
+    "greater_than_equal": "give at least {ge}",
+    "less_than": "give less than {lt}",
+    "less_than_equal": "give at most {le}",
+    "int_parsing": "give a whole number",
+    "int_type": "give a whole number",
+    "int_from_float": "give a whole number",
+    "float_parsing": "give a number",
+    "float_type": "give a number",
+    "finite_number": "give a number that is finite",
+    "bool_parsing": "give true or false",
+    "bool_type": "give true or false",
+    "string_type": "give a text, in quotes if it reads as a number",
+    "literal_error": "give {expected}",
+    "model_type": "give its keys and values",
+    "model_attributes_type": "give its keys and values",
+    "tuple_type": "give a list",
+    "list_type": "give a list",
+}
 
 # Fields that say which member of a union is meant.
 TAG_KEYS = ("kind", "name")
@@ -130,10 +152,9 @@ def _problems(kind: type[BaseModel], errors: Iterable[Any]) -> Iterator[str]:
         path = ".".join(str(part) for _, part in walked)
         owner, name = walked[-1] if walked else (None, "")
         sort, context = error["type"], error.get("ctx", {})
-        message = error["msg"].removeprefix("Value error, ")
+        message = in_our_words(error)
         if sort == "extra_forbidden":
-            known = [] if owner is None else owner.model_fields
-            yield f"unknown key {path!r}: {nearest_names(str(name), known)}"
+            yield f"unknown key {path!r}: {_nearest_keys(kind, owner, path, str(name))}"
         elif sort == "missing":
             yield f"{path} is missing"
         elif sort == "union_tag_not_found":
@@ -150,6 +171,36 @@ def _problems(kind: type[BaseModel], errors: Iterable[Any]) -> Iterator[str]:
             messages.setdefault(said, []).append(message)
     for place, reasons in messages.items():
         yield f"{place}: {', or '.join(reasons)}"
+
+
+def in_our_words(error: Any) -> str:
+    """Return what one of pydantic's errors asks of the user, in this project's words."""
+    context = error.get("ctx", {})
+    if (words := _WORDS.get(error["type"])) is not None:
+        return words.format(**context)
+    said: str = error["msg"].removeprefix("Value error, ")
+    return said
+
+
+def _nearest_keys(
+    kind: type[BaseModel], owner: type[BaseModel] | None, path: str, name: str
+) -> str:
+    # A key of the same section first; then one of that very name in any other.
+    known = [] if owner is None else list(owner.model_fields)
+    near = nearest_names(name, known)
+    section = path.removesuffix(name)
+    if near.endswith("?"):
+        return near.replace(" '", f" '{section}")
+    elsewhere = [one for one in _keys(kind) if one.rpartition(".")[2] == name]
+    return f"did you mean {' or '.join(map(repr, elsewhere))}?" if elsewhere else near
+
+
+def _keys(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        yield f"{prefix}{name}"
+        members = _members(field.annotation)
+        if len(members) == 1 and isinstance(members[0], type) and issubclass(members[0], BaseModel):
+            yield from _keys(members[0], f"{prefix}{name}.")
 
 
 def _lies_in(outer: Any, inner: Any) -> bool:

@@ -335,6 +335,11 @@ class Registry:
                 f"no model {model!r}: {redacted(self.home.tracking_uri)} holds none yet. "
                 f"Train one: {train}"
             )
+        own = [one for one in there if one.startswith((f"models:/{name}@", f"models:/{name}/"))]
+        if own:
+            near = nearest_names(model, own)
+            meant = f"{near} " if near.endswith("?") else ""
+            return ModelNotFoundError(f"no model {model!r}: {meant}There is {', '.join(own)}")
         near = nearest_names(model, there)
         # Where nothing is close, those are all names there are.
         meant = f"{near} " if near.endswith("?") else ""

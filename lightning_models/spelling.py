@@ -8,7 +8,7 @@ from collections.abc import Iterable
 __all__ = ["nearest_names"]
 
 
-def nearest_names(name: str, known: Iterable[str]) -> str:
+def nearest_names(name: str, known: Iterable[str], *, in_order: bool = False) -> str:
     """Return a phrase that names the known words closest to a misspelt one.
 
     Parameters
@@ -17,6 +17,8 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
         The word as the user wrote it.
     known
         Every word that would have been right.
+    in_order
+        Whether to list them as they come instead of by the alphabet.
 
     Returns
     -------
@@ -27,11 +29,14 @@ def nearest_names(name: str, known: Iterable[str]) -> str:
     --------
     >>> nearest_names("lokback", ["lookback", "epochs"])
     "did you mean 'lookback'?"
+    >>> nearest_names("Lookback", ["lookback", "epochs"])
+    "did you mean 'lookback'?"
     >>> nearest_names("zzz", ["lookback", "epochs"])
     'known: epochs, lookback'
     """
-    words = sorted(set(known))
-    close = difflib.get_close_matches(name, words, n=3, cutoff=0.6)
+    words = list(dict.fromkeys(known)) if in_order else sorted(set(known))
+    close = [word for word in words if word.casefold() == name.casefold()]
+    close = close or difflib.get_close_matches(name, words, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(word) for word in close) + "?"
     return "known: " + ", ".join(words)

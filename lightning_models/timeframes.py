@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -60,8 +59,8 @@ def check_timeframe(timeframe: str) -> str:
     '6h'
     """
     if timeframe not in TIMEFRAMES:
-        known: Iterable[str] = TIMEFRAMES
-        raise ConfigError(f"unknown timeframe {timeframe!r}: {nearest_names(timeframe, known)}")
+        near = nearest_names(timeframe, TIMEFRAMES, in_order=True)
+        raise ConfigError(f"unknown timeframe {timeframe!r}: {near}")
     return timeframe
 
 

@@ -135,7 +135,13 @@ def _misused(error: Any) -> int:
     if not message:
         return WRONG_USE  # nothing was asked, and the help has been printed
     if callable(problems := getattr(error.__cause__, "errors", None)):
-        message += ", not " + ", ".join(repr(one["input"]) for one in problems())
+        from experiments.settings import in_our_words  # its package takes a second
+
+        place = message.partition(": ")[0]
+        wrong = [f"{in_our_words(one)}, not {one['input']!r}" for one in problems()]
+        message = f"{place}: {'; '.join(wrong)}"
+    if message.startswith("No such option: --timeframe"):
+        message += ": candles are resampled to the model's own"
     command = "lstm-strategies" if error.ctx is None else error.ctx.command_path
     stop = "" if message.endswith("?") else "."
     return _ended(f"{message}{stop} `{command} --help` lists what there is", WRONG_USE)

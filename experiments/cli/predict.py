@@ -102,9 +102,10 @@ def predict_command(
         if steps is not None:
             fans.append(predictor.forecast_path(known, steps=steps, level=level))
             continue
-        forecasts.append(predictor.predict_latest(known, horizon=config.horizon, level=level))
-        if len(predictor.horizons) > 1 and not config.horizon and not as_json:
-            fans.append(predictor.forecast_fan(known, level=level))
+        asked_for = [config.horizon] if config.horizon else predictor.horizons
+        forecasts += [
+            predictor.predict_latest(known, horizon=horizon, level=level) for horizon in asked_for
+        ]
     if as_json:
         shown = [one.model_dump(mode="json") for one in forecasts]
         print_json(shown if steps is None else [fan.to_json() for fan in fans])
@@ -116,8 +117,8 @@ def predict_command(
         for one in forecasts:
             if one.change_pct * one.direction < 0:
                 note(
-                    f"note: for {one.symbol} the direction and the median change point opposite "
-                    "ways; strategies do not trade such a bar"
+                    f"note: for {one.symbol}, {one.horizon} ahead, the direction and the median "
+                    "change point opposite ways; strategies do not trade such a bar"
                 )
     for fan in fans:
         show_table(fan_table(fan))

@@ -154,10 +154,15 @@ def models_table(entries: Sequence[ModelEntry]) -> Table:
 
 
 def forecast_table(forecasts: Sequence[Forecast]) -> Table:
-    """Return forecasts of one model and horizon, a row for each symbol; at least one."""
+    """Return forecasts of one model, a row for each symbol and horizon; at least one."""
     first = forecasts[0]
-    table = _narrow_table(f"Forecasts of {first.model}, {first.horizon} ahead")
+    several = len({one.horizon for one in forecasts}) > 1
+    table = _narrow_table(
+        f"Forecasts of {first.model}" + ("" if several else f", {first.horizon} ahead")
+    )
     table.add_column("symbol", overflow="fold", min_width=10)
+    if several:
+        table.add_column("ahead", no_wrap=True)
     table.add_column("candle\ncloses", no_wrap=True)
     headings = ("direction", "conf.", "change", "last close\npredicted")
     for heading in (*headings, f"{first.interval:.0%} bounds"):
@@ -166,6 +171,7 @@ def forecast_table(forecasts: Sequence[Forecast]) -> Table:
         closes = one.time + timedelta(milliseconds=1)  # a bar is stamped just before its end
         table.add_row(
             Text(one.symbol),
+            *([one.horizon] if several else []),
             f"{closes:%Y-%m-%d}\n{closes:%H:%M}Z",
             "up" if one.direction > 0 else "down",
             f"{one.confidence:.1%}",

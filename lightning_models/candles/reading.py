@@ -158,7 +158,11 @@ def _frame_of_file(path: Path) -> pd.DataFrame:
         with path.open("rb") as binary:
             return pd.read_parquet(binary, engine="pyarrow")
     except (OSError, ValueError, NotImplementedError) as error:
-        raise CandleError(f"{path} cannot be read as Parquet: {error}") from error
+        # What pyarrow says of a file of another kind names buffers, footers and magic bytes.
+        reason = str(error)
+        if "magic bytes" in reason:
+            reason = "it is damaged, cut off, or of another kind; a text file is named .csv"
+        raise CandleError(f"{path} cannot be read as Parquet: {reason}") from error
 
 
 def _renamed(candles: Candles, symbol: str | None) -> Candles:

@@ -86,9 +86,12 @@ def check_order(time: npt.NDArray[np.int64], *, origin: str) -> None:
             f"{origin}: rows {row - 1} and {row} both have the time {iso_utc(time[row])}; "
             "remove one of them"
         )
+    advice = "sort the candles, oldest first"
+    if (time[:row] == time[row]).any():
+        advice = "that time was there before: remove the rows that are repeated"
     raise CandleError(
         f"{_where(origin, time, row)} comes after row {row - 1} ({iso_utc(time[row - 1])}) "
-        "but is earlier; sort the candles, oldest first"
+        f"but is earlier; {advice}"
     )
 
 

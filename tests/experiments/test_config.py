@@ -69,10 +69,10 @@ def test_every_problem_is_named_with_its_path():
     told = str(error.value)
     assert told.startswith("mine.yaml: ")
     for words in (
-        "unknown key 'network.unit': did you mean 'units'?",
+        "unknown key 'network.unit': did you mean 'network.units'?",
         "network.dropout=1.5",
-        "unknown key 'data.features.1.paramters': did you mean 'parameters'?",
-        "unknown key 'data.slices.tran': did you mean 'train'?",
+        "unknown key 'data.features.1.paramters': did you mean 'data.features.1.parameters'?",
+        "unknown key 'data.slices.tran': did you mean 'data.slices.train'?",
         "unknown key 'trainig': did you mean 'training'?",
         "training.seed=-1",
     ):
@@ -100,7 +100,7 @@ def test_a_value_that_fits_no_kind_is_named_once():
     with pytest.raises(ConfigError) as error:
         validated(TrainConfig, MINIMAL, ["data.horizons=[0, []]"], origin="x")
     assert str(error.value).count("data.horizons.0") == 1
-    assert "data.horizons.0=0: Input should be greater than 0, or" in str(error.value)
+    assert "data.horizons.0=0: give more than 0, or" in str(error.value)
 
 
 def test_refused_features_are_not_said_to_be_missing():

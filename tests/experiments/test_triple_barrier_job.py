@@ -176,7 +176,7 @@ def test_a_refit_on_another_target_is_refused(model, predictor):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("data.target.uper=2", "unknown key 'data.target.uper': did you mean 'upper'"),
+        ("data.target.uper=2", "unknown key 'data.target.uper': did you mean 'data.target.upper'"),
         ("data.target.upper=-1", "data.target.upper=-1"),
         ("data.target.both=first", "data.target.both='first'"),
         ("data.target=quadruple-barrier", "data.target.name: no 'quadruple-barrier': did you mean"),

@@ -218,10 +218,10 @@ def test_too_few_candles_say_how_many_and_why(backtest, market, bundle, tmp_path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--cash", "0"), "cash=0.0: Input should be greater than 0"),
+        (("--cash", "0"), "cash=0.0: give more than 0"),
         (("--cash", "nan"), "cash=nan"),
         (("--cash", "inf"), "cash=inf"),
-        (("--min-confidence", "1.5"), "min_confidence=1.5: Input should be less than or equal"),
+        (("--min-confidence", "1.5"), "min_confidence=1.5: give at most 1"),
         (("--set", "slipage=0.1"), "unknown key 'slipage': did you mean 'slippage'?"),
         (("--set", "start=2022"), "start=2022: write a UTC time"),
         (("--set", "risk_per_trade=2"), "risk_per_trade=2"),

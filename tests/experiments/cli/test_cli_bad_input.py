@@ -40,6 +40,9 @@ def write(tmp_path):
     return to_file
 
 
+TRAIN = "lstm-strategies train"
+
+
 class TestBrokenCandles:
     def test_a_missing_number_names_its_row(self, predict, write, frame):
         frame.loc[17, "close"] = np.nan
@@ -201,16 +204,16 @@ class TestModels:
     @pytest.mark.parametrize(
         ("model", "words"),
         [
-            ("models:/tyni@champion", "did you mean 'models:/tiny@champion'"),
-            ("models:/tiny@champ", "did you mean 'models:/tiny@champion'"),
-            ("models:/tiny/7", "models:/tiny/1"),
-            ("models:/other", "Registered: models:/tiny@champion"),
+            ("models:/tyni@champion", ["did you mean 'models:/tiny@champion'", TRAIN]),
+            ("models:/tiny@champ", ["did you mean 'models:/tiny@champion'"]),
+            ("models:/tiny/7", ["There is models:/tiny@champion, models:/tiny/1"]),
+            ("models:/other", ["Registered: models:/tiny@champion", TRAIN]),
         ],
     )
     def test_an_unknown_model_names_what_there_is(self, cli, shop, market, model, words):
         for command in ("predict", "backtest"):
             cli(command, "--model", model, "--data", market.sim_file, "--home", shop.home).failed(
-                f"no model {model!r}", words, "lstm-strategies train"
+                f"no model {model!r}", *words
             )
 
     def test_an_unreadable_name(self, cli, shop, market):

@@ -82,15 +82,17 @@ def test_steps_beyond_all_reason_are_refused(cli, bundle, market):
     ).failed("from 1 to 1,000", code=2)  # fmt: skip
 
 
-def test_several_horizons_are_shown_as_a_fan(cli, market, tmp_path):
+def test_each_of_several_horizons_is_forecast(cli, market, tmp_path):
     model = untrained(tmp_path / "far", [market.sim], horizons=("1h", "4h", "1d"))
     asked = ("predict", "--model", model, "--data", market.sim_file)
-    table = cli(*asked).done().out
-    fan = load_predictor(model).forecast_fan(market.sim)
-    for step in fan.to_json()["steps"]:
-        assert step["time"] in table
-    (one,) = cli(*asked, "--json").done().json
-    assert one["horizon"] == "1h"
+    fan = load_predictor(model).forecast_fan(market.sim).to_json()["steps"]
+    every = cli(*asked, "--json").done().json
+    assert [one["horizon"] for one in every] == [step["horizon"] for step in fan]
+    assert [one["lower"] for one in every] == pytest.approx([step["lower"] for step in fan])
+    lines = cli(*asked).done().out.splitlines()
+    for one in every:
+        (row,) = [line for line in lines if line.startswith("SIM") and one["horizon"] in line]
+        assert f"{one['confidence']:.1%}" in row
     (day,) = cli(*asked, "--json", "--set", "horizon=1d").done().json
     assert day["horizon"] == "1d"
     cli(*asked, "--set", "horizon=2d").failed("2d", code=2)

@@ -20,11 +20,21 @@ def train(cli, market, home):
     ("setting", "words"),
     [
         ("trainng.epochs=3", "unknown key 'trainng': did you mean 'training'?"),
-        ("training.epoch=3", "unknown key 'training.epoch': did you mean 'epochs'?"),
-        ("network.hiden_size=3", "unknown key 'network.hiden_size': did you mean 'hidden_size'?"),
-        ("data.slices.tain=0.5", "unknown key 'data.slices.tain': did you mean 'train'"),
-        ("data.features=[{nam: rsi}]", "unknown key 'data.features.0.nam': did you mean 'name'?"),
-        ("training.epochs=many", "training.epochs='many'"),
+        ("training.epoch=3", "unknown key 'training.epoch': did you mean 'training.epochs'?"),
+        (
+            "network.hiden_size=3",
+            "did you mean 'network.hidden_size'?",
+        ),
+        (
+            "data.slices.tain=0.5",
+            "did you mean 'data.slices.train'",
+        ),
+        (
+            "data.features=[{nam: rsi}]",
+            "did you mean 'data.features.0.name'?",
+        ),
+        ("training.epochs=many", "training.epochs='many': give a whole number"),
+        ("epochs=3", "unknown key 'epochs': did you mean 'training.epochs'?"),
         ("network.kind=multi", "network.kind: no 'multi': did you mean 'multi-layer'?"),
         ("data.features=[clos]", "unknown feature 'clos': did you mean 'close'?"),
         ("training", "unreadable --set 'training': write it as training.epochs=3"),

@@ -28,11 +28,11 @@ def entry(name, *symbols):
     )
 
 
-def forecast(symbol, price):
+def forecast(symbol, price, horizon="1d"):
     return Forecast(
         symbol=symbol,
         time=NOW,
-        horizon="1d",
+        horizon=horizon,
         price=price,
         direction=-1,
         change_pct=-12.34,
@@ -80,6 +80,13 @@ def test_table_of_forecasts_is_whole(width):
     table = forecast_table([forecast("BTC/USDT", 98_765.43), forecast("SHIB/USDT", 1.23456e-05)])
     assert_whole(table, width)
     assert {"BTC/USDT", "-12.34%", "1.35802e-05", "06:00Z"} <= set(printed(table, width).split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_several_horizons_are_told_apart(width):
+    table = forecast_table([forecast("BTC/USDT", 98_765.43, ahead) for ahead in ("6h", "1d")])
+    assert_whole(table, width)
+    assert {"ahead", "6h", "1d", "-12.34%"} <= set(printed(table, width).split())
 
 
 def test_symbols_too_long_for_a_line_are_folded_and_not_cut():
