@@ -30,7 +30,7 @@ from experiments.cli.walk_forward import walk_forward_command
 
 __all__ = ["app", "main", "run"]
 
-FAILED, WRONG_USE = 1, 2
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 # Newer releases of Typer bring their own copy of click, whose errors are none of click's.
 UsageError: type[Exception] = next(
@@ -118,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _ended("out of memory: use fewer symbols, a coarser timeframe or a smaller network")
     except Exception as error:
         return _error(error)
-    return int(answer) if isinstance(answer, int) else 0
+    # What typer answers where Ctrl-C came before a command could say anything of its own.
+    return _ended("stopped") if answer == INTERRUPTED else int(answer or 0)
 
 
 def run() -> None:

@@ -52,6 +52,22 @@ def test_training_stopped_by_ctrl_c_goes_on_to_the_same_weights(
     assert went_on not in _weights(shop.home)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process alone")
+def test_ctrl_c_before_there_is_anything_to_keep_is_answered_too(market, home):
+    command = ["train", "--preset", "quickstart", "--data", str(market.sim_file), "--name", "no"]
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, *command, "--home", str(home.path)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            assert "candles of 1 symbol" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)  # torch is being imported
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (1, "", "error: stopped\n")
+
+
 def _wait_for(process, home):
     deadline = time.monotonic() + 120
     while not list(home.glob("checkpoints/*/last.ckpt")):
