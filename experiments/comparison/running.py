@@ -19,7 +19,7 @@ from experiments.config import flatten
 from experiments.tracking import log_candles, log_metrics, log_parameters, set_tags, tracked_run
 from experiments.workers import side_by_side
 from lightning_models.candles import fingerprint_of
-from lightning_models.evaluation import Outcomes
+from lightning_models.evaluation.outcomes import COLUMNS, Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,6 @@ __all__ = ["comparison_run", "run_trials"]
 
 PARENT_TAG = "mlflow.parentRunId"
 RESULT_FILE, OUTCOMES_FILE = "trial.json", "outcomes.npz"
-ARRAYS = ("symbol", "time", "probability_up", "predicted", "actual", "bounds")
 MOST_RUNS = 10_000
 
 
@@ -177,7 +176,7 @@ def _log(
         },
     )
     outcomes = result.outcomes
-    arrays = {name: value for name in ARRAYS if (value := getattr(outcomes, name)) is not None}
+    arrays = {name: value for name in COLUMNS if (value := getattr(outcomes, name)) is not None}
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **arrays)
     record = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from lightning_models.evaluation.assessment import Assessment, assess_forecasts
 from lightning_models.evaluation.comparison import BaselineForecasts
@@ -33,17 +32,7 @@ def join_outcomes(folds: Sequence[FittedFold]) -> Outcomes:
     """
     parts = [fold.outcomes for fold in folds]
     rates = [fold.bundle.base_rate[0] for fold in folds]
-    bounds = [part.bounds for part in parts]
-    return Outcomes(
-        symbol=np.concatenate([part.symbol for part in parts]),
-        time=np.concatenate([part.time for part in parts]),
-        probability_up=np.concatenate([part.probability_up for part in parts]),
-        predicted=np.concatenate([part.predicted for part in parts]),
-        actual=np.concatenate([part.actual for part in parts]),
-        base_rate=float(np.mean(rates)),
-        overlap=parts[0].overlap,
-        bounds=_joined_bounds(bounds),
-    )
+    return Outcomes.joined(parts, base_rate=float(np.mean(rates)))
 
 
 def assess_joined(
@@ -86,10 +75,3 @@ def assess_joined(
         horizon=folds[0].bundle.horizons[0].name,
         seed=seed,
     )
-
-
-def _joined_bounds(
-    parts: Sequence[npt.NDArray[np.float64] | None],
-) -> npt.NDArray[np.float64] | None:
-    given = [part for part in parts if part is not None]
-    return np.concatenate(given) if len(given) == len(parts) else None

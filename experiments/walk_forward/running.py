@@ -21,6 +21,7 @@ from lightning_models.bundle import Bundle, read_bundle, write_bundle
 from lightning_models.data import SliceConfig
 from lightning_models.data.datamodule import CandleDataModule
 from lightning_models.errors import TooFewCandlesError
+from lightning_models.evaluation.barriers import barrier_metrics
 from lightning_models.evaluation.baselines import baseline_forecasts, rows_of
 from lightning_models.evaluation.collect import collect_outcomes
 from lightning_models.evaluation.coverage import coverage_metrics, measure_coverage
@@ -189,6 +190,7 @@ def fit_fold(task: FoldTask) -> FittedFold:
         update={
             "metrics": result.metrics()
             | scores.metrics()
+            | barrier_metrics(outcomes, data, seed=task.config.training.seed)
             | coverage_metrics(measure_coverage(outcomes, seed=task.config.training.seed)),
             "slices": {**bundle.slices, "test": tested},
         }

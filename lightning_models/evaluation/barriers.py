@@ -112,7 +112,8 @@ def barrier_metrics(
     Returns
     -------
     dict
-        ``test/timeout_share``, ``test/effective_samples`` (the labels' summed uniqueness), and
+        ``test/timeout_share``, ``test/effective_samples`` (the summed uniqueness of the labels of
+        `data`'s own test slice, where it has one), and
         each score with its bounds as ``test/timeout/log_loss`` and
         ``test/touched/log_loss``; ``majority`` stands for the train labels' constant share.
         Empty for a model without barriers.
@@ -128,8 +129,9 @@ def barrier_metrics(
     }
     found: dict[str, float | None] = {
         "test/timeout_share": float(outcomes.timed_out.mean()),
-        "test/effective_samples": data.effective_samples["test"],
     }
+    if len(data.samples["test"]):
+        found["test/effective_samples"] = data.effective_samples["test"]
     for part, scores in parts.items():
         found[f"test/{part}/n"] = float(scores.n)
         for score in SCORES:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,19 @@ import numpy.typing as npt
 from lightning_models.errors import LSTMStrategiesError
 from lightning_models.forecast import LEVELS
 
-__all__ = ["EvaluationError", "Outcomes"]
+__all__ = ["COLUMNS", "EvaluationError", "Outcomes"]
+
+COLUMNS: Final = (
+    "symbol",
+    "time",
+    "probability_up",
+    "predicted",
+    "actual",
+    "bounds",
+    "timed_out",
+    "probability_timeout",
+)
+"""Arrays of `Outcomes`: a row for each forecast."""
 
 
 class EvaluationError(LSTMStrategiesError):
@@ -114,6 +128,24 @@ class Outcomes:
         """Return the number of forecasts."""
         return len(self.time)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Outcomes], *, base_rate: float) -> Outcomes:
+        """Return the forecasts of several models of one kind, one after the other.
+
+        Parameters
+        ----------
+        parts
+            At least one. A column that not all of them have is left out.
+        base_rate
+            Of them together.
+        """
+        columns: dict[str, Any] = {}
+        for name in COLUMNS:
+            given = [getattr(part, name) for part in parts]
+            whole = all(column is not None for column in given)
+            columns[name] = np.concatenate(given) if whole else None
+        return replace(parts[0], base_rate=base_rate, **columns)
+
     def take(self, rows: npt.NDArray[np.bool_]) -> Outcomes:
         """Return the forecasts of some rows.
 
@@ -122,19 +154,10 @@ class Outcomes:
         rows
             ``bool [N]``.
         """
-        return replace(
-            self,
-            symbol=self.symbol[rows],
-            time=self.time[rows],
-            probability_up=self.probability_up[rows],
-            predicted=self.predicted[rows],
-            actual=self.actual[rows],
-            bounds=None if self.bounds is None else self.bounds[rows],
-            timed_out=None if self.timed_out is None else self.timed_out[rows],
-            probability_timeout=(
-                None if self.probability_timeout is None else self.probability_timeout[rows]
-            ),
-        )
+        columns: dict[str, Any] = {
+            name: column[rows] for name in COLUMNS if (column := getattr(self, name)) is not None
+        }
+        return replace(self, **columns)
 
 
 def _closed_column(outcomes: Outcomes, name: str) -> npt.NDArray[np.generic]:

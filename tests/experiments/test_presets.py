@@ -52,6 +52,14 @@ def test_the_presets_hold_the_numbers_of_the_systems_they_follow():
     assert load_train_config("layer-norm").network.units == predictor.network.units
 
 
+def test_networks_that_can_run_as_a_stream_do_where_there_are_candles_for_chunks():
+    modes = {name: load_train_config(name).data.mode for name in SHIPPED}
+    assert {name for name, mode in modes.items() if mode == "sequence"} == {
+        "layer-norm",
+        "multi-layer",
+    }
+
+
 def test_five_hundred_candles_are_enough_for_the_univariate_preset():
     candles = simulate_market(candles=500, seed=1)
     data = CandleDataModule(load_train_config("univariate").data, candles)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
+from experiments.config import TrainConfig
 from experiments.walk_forward import (
     FoldTask,
     WalkForwardConfig,
@@ -17,6 +18,7 @@ from experiments.walk_forward import (
     plan_folds,
     walk_forward,
 )
+from experiments.walk_forward.joining import join_outcomes
 from experiments.walk_forward.running import fold_config, fold_data
 from lightning_models import load_predictor
 from lightning_models.bundle import read_bundle
@@ -200,6 +202,29 @@ def test_a_symbol_that_is_listed_after_a_folds_fit_is_forecast_all_the_same(
     assert set(fitted.outcomes.symbol[fitted.compared].tolist()) == {1}
     data = fold_data(fold_config(tiny_config, later), later, [late, sim])
     assert data.symbols == ("ALT/USDT", "SIM/USDT")
+
+
+def test_folds_of_barriers_know_their_time_outs_and_so_does_what_is_joined(
+    tiny_config, two_symbols, tmp_path
+):
+    target = {"name": "triple-barrier", "upper": 1.0, "lower": 1.0}
+    settings = tiny_config.model_dump()
+    settings["data"] |= {"target": target, "horizons": (6,)}
+    config = TrainConfig.model_validate(settings)
+    fitted = [
+        fit_fold(FoldTask(fold, config, two_symbols, tmp_path / str(fold.number), "run"))
+        for fold in plan_folds(WalkForwardConfig(folds=2), config.data, two_symbols)
+    ]
+    for one in fitted:
+        share = one.bundle.metrics["test/timeout_share"]
+        assert share == one.outcomes.timed_out.mean()
+        assert 0.0 < share < 1.0
+        assert "test/effective_samples" not in one.bundle.metrics
+    joined = join_outcomes(fitted)
+    assert joined.timed_out.tolist() == [
+        known for one in fitted for known in one.outcomes.timed_out.tolist()
+    ]
+    assert len(joined.probability_timeout) == len(joined) > len(fitted[0].outcomes)
 
 
 @pytest.mark.parametrize(
