@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -441,8 +443,9 @@ class Predictor:
         _, quantiles = self._runner.run_one(bundle.scaler.transform(values))
         # The last row of `trailing_volatility`, whose windows cost more than the network.
         moves = np.log(grid[-VOLATILITY_WINDOW:, 3] / grid[-VOLATILITY_WINDOW - 1 : -1, 3])
-        volatility = np.maximum(moves.std(keepdims=True), VOLATILITY_FLOOR)
-        medians: Floats = quantiles[0, :, 1] * self._units(volatility)[0]
+        moves -= moves.sum() / VOLATILITY_WINDOW
+        volatility = max(math.sqrt(moves @ moves / VOLATILITY_WINDOW), VOLATILITY_FLOOR)
+        medians: Floats = quantiles[0, :, 1] * (volatility * self._reach)
         return medians
 
     def responsible_at(self, time: int) -> Predictor:
@@ -504,9 +507,13 @@ class Predictor:
         )
 
     def _units(self, volatility: Floats) -> Floats:
-        reach = np.sqrt([horizon.candles for horizon in self._bundle.horizons])
-        units: Floats = volatility[:, None] * reach
+        units: Floats = volatility[:, None] * self._reach
         return units
+
+    @cached_property
+    def _reach(self) -> Floats:
+        reach: Floats = np.sqrt([horizon.candles for horizon in self._bundle.horizons])
+        return reach
 
     def candles_of(self, frame: pd.DataFrame | Candles) -> Candles:
         """Return candles as this model reads them.

@@ -31,7 +31,7 @@ class PeersConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     python: Path | None = None
-    candles: int = Field(default=12_000, ge=1_000)
+    candles: int = Field(default=6_000, ge=1_000)
     hidden_size: PositiveInt = 64
     layers: PositiveInt = 2
     batch_size: int = Field(default=64, ge=2)

@@ -41,8 +41,10 @@ class Scaler(BaseModel):
     def transform(self, values: Floats) -> npt.NDArray[np.float32]:
         """Return ``float32 [..., F]`` of the scaled, clipped features."""
         scaled = (values - np.asarray(self.mean)) / np.asarray(self.deviation)
-        clipped: npt.NDArray[np.float32] = np.clip(scaled, -self.clip, self.clip).astype(np.float32)
-        return clipped
+        # np.clip takes longer over one window than the network's head does.
+        clipped = np.minimum(np.maximum(scaled, -self.clip), self.clip)
+        single: npt.NDArray[np.float32] = clipped.astype(np.float32)
+        return single
 
     def transform_in_place(self, values: npt.NDArray[np.float32]) -> None:
         """Scale ``float32 [B, F]`` where it lies: the training set is never held twice."""
