@@ -187,6 +187,7 @@ def test_several_symbols_and_horizons_make_one_model(home, tiny_config):
     assert predictor.predict_latest(market[1], horizon="4h").symbol == "BBB/USDT"
 
 
+@pytest.mark.soak  # the command line's own test holds the same from there
 def test_ctrl_c_keeps_the_checkpoints_and_the_run_can_be_resumed(home, other_home, tiny_config):
     """The real signal, to a process of its own."""
     script = (
