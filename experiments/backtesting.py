@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import backtrader as bt
 import numpy as np
@@ -40,6 +40,9 @@ from lstm_strategies.performance import bar_returns, drawdown, periods_per_year,
 __all__ = ["backtest"]
 
 _log = logging.getLogger(__name__)
+
+# Under this share of forecasts that may trade, a threshold is most likely not what was meant.
+FEW: Final = 0.01
 
 Floats = npt.NDArray[np.float64]
 
@@ -173,9 +176,16 @@ def _judge(
         replications=config.replications,
     )
     counts = _counts(strategy, lines, period)
+    share = counts.traded / max(1, counts.total - counts.without_forecast)
     notes = list(period.notes)
     if not metrics["trades"]:
         notes.append(strategy.why_no_trade().capitalize() + ".")
+    elif share < FEW and not config.top_share:
+        notes.append(
+            f"Only {share:.1%} of the forecasts may trade at a confidence of "
+            f"{strategy.threshold:g}: honest confidence is small. top_share=0.1 asks for the "
+            "model's own most confident tenth."
+        )
     refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
     if refused:
         notes.append(f"{refused} orders were refused for lack of cash.")
@@ -197,7 +207,7 @@ def _judge(
             "excess_low": significance.excess_low,
             "excess_high": significance.excess_high,
             "buy_and_hold": _described(held, config.cash, metrics, periods),
-            "traded_share": counts.traded / max(1, counts.total - counts.without_forecast),
+            "traded_share": share,
             "forecasts": counts,
             "forecast_scores": _scores(scores),
             "coverage": [one.model_dump() for one in measure_coverage(outcomes, seed=config.seed)],

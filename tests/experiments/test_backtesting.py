@@ -236,6 +236,16 @@ def test_a_threshold_that_nothing_reaches_says_so(run):
     assert any("under the confidence of 1.000" in note for note in none.notes)
 
 
+def test_a_threshold_that_hardly_anything_reaches_says_so(run, trained, candles, unseen):
+    confidence = trained.predictor().predict_batch(candles)["confidence"].to_numpy()
+    later = confidence[candles.time + candles.period_ms > unseen]
+    few = run(min_confidence=float(np.sort(later[np.isfinite(later)])[-3]) - 1e-9)
+    assert 0.0 < few.traded_share < 0.01
+    (note,) = [note for note in few.notes if "may trade" in note]
+    assert "top_share=0.1" in note
+    assert not [note for note in run().notes if "may trade" in note]
+
+
 def test_a_top_share_stands_in_for_the_threshold(run):
     few, many = run(top_share=0.05, min_confidence=1.0), run(top_share=0.5, min_confidence=1.0)
     assert 0 < few.forecasts.traded < many.forecasts.traded
