@@ -179,7 +179,8 @@ def _judge(
     share = counts.traded / max(1, counts.total - counts.without_forecast)
     notes = list(period.notes)
     if not metrics["trades"]:
-        notes.append(strategy.why_no_trade().capitalize() + ".")
+        reason = strategy.why_no_trade()
+        notes.append(f"{reason[0].upper()}{reason[1:]}.")
     elif share < FEW and not config.top_share:
         notes.append(
             f"Only {share:.1%} of the forecasts may trade at a confidence of "

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from experiments.tracking import parameter_text
 from lightning_models.bundle import Bundle
 from lightning_models.data import SliceConfig, resolve_horizons
 from lightning_models.errors import ConfigError, ModelNotFoundError, TrainingError
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["REFIT_SLICES", "refit_config"]
 
+# What may be another without another model coming of it.
+WITHOUT_EFFECT = ("threads", "accelerator", "checkpoint_seconds")
+
 # No validation, because the number of epochs is fixed; no test, because nothing is later.
 REFIT_SLICES = SliceConfig(train=0.95, validation=0.0, calibration=0.05, test=0.0)
 
@@ -30,7 +37,7 @@ def refit_config(
     Parameters
     ----------
     config
-        Must be the evaluated version's, but for slices and epochs.
+        Must be an evaluated version's, but for its slices.
     registry
         Where the evaluated version is.
     name
@@ -51,12 +58,12 @@ def refit_config(
     ModelNotFoundError
         If no version of the name was evaluated.
     TrainingError
-        If the evaluated version was another network or saw other features.
+        If every evaluated version was another network, saw other features or was trained
+        otherwise; the message names in what the newest differs.
     """
     if not candles:
         raise ConfigError("no candles were given: name at least one file or frame")
-    bundle = _newest_evaluated(registry, name)
-    _check_same(config, bundle, name, candles)
+    bundle = _evaluated_alike(config, registry, name, candles)
     epochs = int(bundle.metrics["best_epoch"] or 1)
     fixed = config.training.model_copy(update={"epochs": epochs, "patience": 0})
     data = config.data.model_copy(update={"slices": REFIT_SLICES})
@@ -64,21 +71,34 @@ def refit_config(
     return config.model_copy(update={"training": fixed, "data": data}), bundle.evaluated_by
 
 
-def _newest_evaluated(registry: Registry, name: str) -> Bundle:
+def _evaluated_alike(
+    config: TrainConfig, registry: Registry, name: str, candles: Sequence[Candles]
+) -> Bundle:
+    # The newest version that this very configuration was evaluated by.
+    newest: list[str] = []
     for version in registry.versions(name):
         folder, _ = registry.resolve(f"models:/{name}/{version.version}")
         bundle = describe_model(folder)
         if bundle.metrics.get("best_epoch"):
-            return bundle
+            differing = [*_differing(config, bundle, candles), *_trained_otherwise(config, bundle)]
+            if not differing:
+                return bundle
+            newest = newest or differing
+    if newest:
+        raise TrainingError(
+            f"a refit of {name!r} must be the model that was evaluated, and differs in "
+            f"{', '.join(newest)}: give the same preset and settings, or evaluate the new ones "
+            "by training without --refit"
+        )
     raise ModelNotFoundError(
         f"no evaluated version of {name!r} to refit: train it without --refit first, so that "
         "its metrics and its number of epochs come from candles it had not seen"
     )
 
 
-def _check_same(config: TrainConfig, bundle: Bundle, name: str, candles: Sequence[Candles]) -> None:
+def _differing(config: TrainConfig, bundle: Bundle, candles: Sequence[Candles]) -> list[str]:
     timeframe = candles[0].timeframe
-    differing = [
+    return [
         what
         for what, now, then in (
             ("network", config.network, bundle.network),
@@ -93,9 +113,18 @@ def _check_same(config: TrainConfig, bundle: Bundle, name: str, candles: Sequenc
         )
         if now != then
     ]
-    if differing:
-        raise TrainingError(
-            f"a refit of {name!r} must be the model that was evaluated, and differs in "
-            f"{', '.join(differing)}: give the same preset and settings, or evaluate the new ones "
-            "by training without --refit"
-        )
+
+
+def _trained_otherwise(config: TrainConfig, bundle: Bundle) -> list[str]:
+    # How it was trained stands with the run; where that was deleted, nothing can be compared.
+    try:
+        then = MlflowClient().get_run(str(bundle.evaluated_by)).data.params
+    except MlflowException:
+        return []
+    now = config.training.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))
+    told = {f"training.{key}": parameter_text(value) for key, value in now.items()}
+    return [
+        f"{key} ({then[key]} then, {text} now)"
+        for key, text in told.items()
+        if key in then and then[key] != text
+    ]

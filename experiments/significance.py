@@ -182,7 +182,8 @@ def measure_significance(
         yearly = totals[:, 2] / bars * periods_per_year
         found |= _bounds("excess", yearly, level)
         found["excess_return"] = float(excess.mean()) * periods_per_year
-        if years < MINIMUM_YEARS:
+        if years < MINIMUM_YEARS or not trades:
+            # Without a trade it would say of the market alone, with its sign turned.
             found |= dict.fromkeys(("excess_return", "excess_low", "excess_high"))
     return Significance.model_validate({**common, "block_length": block, **found})
 

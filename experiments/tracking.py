@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     from lightning_models.home import Home
 
-__all__ = ["log_candles", "log_metrics", "log_parameters", "set_tags", "tracked_run"]
+__all__ = [
+    "log_candles",
+    "log_metrics",
+    "log_parameters",
+    "parameter_text",
+    "set_tags",
+    "tracked_run",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -95,10 +102,15 @@ def log_parameters(run_id: str, parameters: Mapping[str, Any]) -> None:
         key: text[:PARAMETER_LENGTH]
         for key, value in parameters.items()
         if key not in known
-        for text in [value if isinstance(value, str) else json.dumps(value, default=str)]
+        for text in [parameter_text(value)]
     }
     if fresh:
         mlflow.log_params(fresh, run_id=run_id)
+
+
+def parameter_text(value: Any) -> str:
+    """Return a value as MLflow's parameters hold it."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float | None], *, step: int = 0) -> None:

@@ -34,6 +34,7 @@ from lightning_models.evaluation import (
     Outcomes,
     assess,
     confusion_figure,
+    evaluate,
     loss_figure,
     reliability_figure,
 )
@@ -94,7 +95,8 @@ def train(
         Whether the new version becomes the champion although there is one.
     refit
         Fit again on slices that end at the newest candle, for the number of epochs that the
-        newest evaluated version of `name` took. Such a version has no metrics of its own.
+        newest version of `name` took that this configuration was evaluated by. Such a version
+        has no metrics of its own.
     progress
         Whether to show progress bars on standard error.
 
@@ -235,6 +237,7 @@ class TrainedModel:
             metrics.update(coverage_metrics(measure_coverage(outcomes, seed=seed)))
             compared = compare_calibration(outcomes, self.bundle.calibration[0])
             metrics.update({} if compared is None else compared.metrics())
+            metrics.update(_further_horizons(predictor, self.data, seed))
         bundle = self.bundle.model_copy(update={"metrics": metrics})
         return TrainedModel(bundle, self.fit, self.data, outcomes, assessment)
 
@@ -278,6 +281,21 @@ class TrainedModel:
             )
         for title, figure in figures.items():
             mlflow.log_figure(figure, f"figures/{title}.png")
+
+
+def _further_horizons(
+    predictor: Predictor, data: CandleDataModule, seed: int
+) -> dict[str, float | None]:
+    # The assessment beside the baselines is the first horizon's; the others have their scores.
+    start, end = data.slices.bounds("test")
+    found: dict[str, float | None] = {}
+    for place, horizon in enumerate(predictor.horizons[1:], start=1):
+        outcomes = collect_outcomes(predictor, data.candles, start=start, end=end, horizon=place)
+        scores = evaluate(outcomes, seed=seed)
+        found[f"test/horizon/{horizon}/n"] = float(scores.n)
+        for name, value in scores.metrics().items():
+            found[name.replace("test/", f"test/horizon/{horizon}/", 1)] = value
+    return found
 
 
 def _fit(

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightning_models.errors import BundleError, CandleError, ConfigError, ModelNotFoundError
 from lightning_models.home import Home, find_home
+from lightning_models.timeframes import check_timeframe
 
 if TYPE_CHECKING:
     from lightning_models.predictor import Predictor
@@ -64,10 +65,12 @@ def load_predictor(
             "folder of a bundle"
         )
     if fallback:
+        _check_fallback(os.fspath(fallback))
         try:
             return load_predictor(model, home=home)
         except ModelNotFoundError as error:
-            _log.warning("%s. Forecasting with %s instead", error, os.fspath(fallback))
+            reason = str(error).partition(": ")[0]
+            _log.warning("%s: forecasting with %s instead", reason, os.fspath(fallback))
             return load_predictor(fallback, home=home)
     name = os.fspath(model)
     if name.startswith("models:"):
@@ -93,6 +96,18 @@ def load_predictor(
             "models:/NAME@champion; `lstm-strategies models` lists them"
         )
     return load_predictor_from(folder, str(folder))
+
+
+def _check_fallback(name: str) -> None:
+    # Told whether it is needed or not: it is asked for when there is no time to mend it.
+    kind, _, timeframe = name.partition(":")
+    if kind == UNTRAINED and timeframe:
+        check_timeframe(timeframe)
+    elif not name.startswith("models:") and not Path(name).expanduser().is_dir():
+        raise ConfigError(
+            f"fallback={name!r} names no forecaster: give {UNTRAINED}:TIMEFRAME, such as "
+            f"{UNTRAINED}:6h, or a model that is there"
+        )
 
 
 def load_predictor_from(folder: Path, name: str) -> Predictor:

@@ -340,11 +340,12 @@ class Registry:
             near = nearest_names(model, own)
             meant = f"{near} " if near.endswith("?") else ""
             return ModelNotFoundError(f"no model {model!r}: {meant}There is {', '.join(own)}")
-        near = nearest_names(model, there)
-        # Where nothing is close, those are all names there are.
+        names = self.names()
+        near = nearest_names(name, names)
         meant = f"{near} " if near.endswith("?") else ""
         return ModelNotFoundError(
-            f"no model {model!r}: {meant}Registered: {', '.join(there)}. To train it: {train}"
+            f"no model {model!r}: {meant}Registered: {', '.join(names)}; `lstm-strategies models` "
+            f"lists their versions. To train it: {train}"
         )
 
 

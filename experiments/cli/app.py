@@ -31,6 +31,7 @@ from experiments.cli.walk_forward import walk_forward_command
 __all__ = ["app", "main", "run"]
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+STOPPED = "stopped before there was anything to keep: run the command again"
 
 # Newer releases of Typer bring their own copy of click, whose errors are none of click's.
 UsageError: type[Exception] = next(
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _misused(error)
     except (KeyboardInterrupt, typer.Abort):
-        return _ended("stopped")
+        return _ended(STOPPED)
     except BrokenPipeError:
         return _without_reader()
     except OSError as error:
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _error(error)
     # What typer answers where Ctrl-C came before a command could say anything of its own.
-    return _ended("stopped") if answer == INTERRUPTED else int(answer or 0)
+    return _ended(STOPPED) if answer == INTERRUPTED else int(answer or 0)
 
 
 def run() -> None:

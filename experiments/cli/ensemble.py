@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from experiments.ensembling import RegisteredEnsemble
 
+# From this weight on the other members change no forecast that anybody would notice.
+ALONE = 0.99
+
 __all__ = ["ensemble_command", "members_table"]
 
 
@@ -91,6 +94,8 @@ def ensemble_command(
         )
     show_table(members_table(model))
     say(f"{model.weighting[:1].upper()}{model.weighting[1:]}.")
+    if max(row.weight for row in model.members) >= ALONE:
+        say("One member counts for all: what follows is that model, calibrated anew.")
     show_table(scores_table(model.metrics))
     show_table(baselines_table(model.metrics))
     show_table(parts_table(model.metrics))

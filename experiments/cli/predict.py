@@ -90,6 +90,11 @@ def predict_command(
 
         predictor = load_predictor(model, home=home, fallback=fallback)
     predictor.check_level(level)
+    if steps is not None and len(predictor.horizons) > 1:
+        note(
+            "note: a path repeats the one-candle forecast; the model's own forecasts of "
+            f"{', '.join(predictor.horizons[1:])} are those of predict without --steps"
+        )
     bundle = predictor.bundle
     forecasts, fans = [], []
     for candles in read_sources(data, timeframe=predictor.timeframe, market=bundle.market):
@@ -134,8 +139,8 @@ def fan_table(fan: Fan) -> Table:
 
     table = Table(
         title=Text(
-            f"{fan.symbol} from {iso_utc(fan.time)}, last close {fan.price:,.6g}, "
-            f"{fan.level:.0%} bounds"
+            f"{fan.model} on {fan.symbol}, candle by candle from {iso_utc(fan.time + 1)}, last "
+            f"close {fan.price:,.6g}, {fan.level:.0%} bounds"
         ),
         box=box.SIMPLE_HEAD,
         title_justify="left",
@@ -144,10 +149,10 @@ def fan_table(fan: Fan) -> Table:
     table.add_column("until", no_wrap=True)
     for heading in ("median", "change", "lower", "upper"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in fan.to_json()["steps"]:
+    for time, row in zip(fan.times.tolist(), fan.to_json()["steps"], strict=True):
         table.add_row(
             row["horizon"],
-            row["time"],
+            iso_utc(time + 1),  # a bar is stamped just before its end
             f"{row['median']:,.6g}",
             f"{row['median_pct']:+.2f} %",
             f"{row['lower']:,.6g} ({row['lower_pct']:+.2f} %)",

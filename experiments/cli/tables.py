@@ -37,9 +37,18 @@ SCORES = (
 )
 
 
-def scores_table(metrics: Mapping[str, float | None]) -> Table:
-    """Return the test slice's scores with intervals, beside the baseline's."""
-    table = _table("Test slice: candles the model has not seen")
+def scores_table(metrics: Mapping[str, float | None], *, ahead: str = "") -> Table:
+    """Return the test slice's scores with intervals, beside the baseline's.
+
+    Parameters
+    ----------
+    metrics
+        As the model's run has them.
+    ahead
+        Which horizon they are of, where there are several.
+    """
+    place = f"Test slice, {ahead} ahead" if ahead else "Test slice"
+    table = _table(f"{place}: candles the model has not seen")
     for heading in ("score", "model", "95 % interval", "baseline"):
         table.add_column(heading, justify="left" if heading == "score" else "right")
     for title, name, baseline in SCORES:
@@ -84,17 +93,22 @@ def baselines_table(metrics: Mapping[str, float | None]) -> Table:
 
 
 def parts_table(metrics: Mapping[str, float | None]) -> Table:
-    """Return the test slice part by part: by regime, and by symbol if there are several."""
+    """Return the test slice by further horizons, by regime, and by symbol if there are several."""
     table = _narrow_table("Part by part")
     table.add_column("", overflow="fold")
     table.add_column("forecasts", justify="right", no_wrap=True)
     for heading in ("log-loss gain", "right", "AUC"):
         table.add_column(f"{heading}\n95 % interval", justify="right", no_wrap=True)
     symbols = _places(metrics, "symbol")
-    for place in (*_places(metrics, "regime"), *(symbols if len(symbols) > 1 else ())):
+    horizons = _places(metrics, "horizon")
+    for place in (
+        *horizons,
+        *_places(metrics, "regime"),
+        *(symbols if len(symbols) > 1 else ()),
+    ):
         few = metrics.get(f"{place}/log_loss_gain") is None
         table.add_row(
-            Text(_last(place)),
+            Text(f"{_last(place)} ahead" if place in horizons else _last(place)),
             f"{metrics.get(f'{place}/n') or 0:,.0f}",
             "too few" if few else _with_interval(metrics, f"{place}/log_loss_gain", "+.4f"),
             "" if few else _with_interval(metrics, f"{place}/directional_accuracy", ".1%"),

@@ -111,7 +111,9 @@ def train_command(
             )
             model = study.model
     if model.metrics:
-        show_table(scores_table(model.metrics))
+        several = len(config.data.horizons) > 1
+        ahead = str(config.data.horizons[0]) if several else ""
+        show_table(scores_table(model.metrics, ahead=ahead))
     if "test/log_loss" in model.metrics:
         show_table(baselines_table(model.metrics))
         show_table(parts_table(model.metrics))

@@ -217,7 +217,8 @@ def _show(result: WalkForwardResult) -> None:
     seeds = [str(fold.seed) for fold in result.folds]
     say(
         f"Seeds {seeds[0]} to {seeds[-1]}, one a fold; gain is the log-loss below the majority "
-        "class of the train labels."
+        "class of the train labels: of all folds' mean share in the joined row, of each fold's own "
+        "in the table of baselines."
         if len(seeds) > 1
         else f"Seed {seeds[0]}; gain is the log-loss below the majority class of the train labels."
     )

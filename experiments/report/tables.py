@@ -72,7 +72,7 @@ def metric_rows(result: BacktestResult) -> list[Row]:
         Row("Bars in the market", _percent(100.0 * result.exposure), against="100.0%"),
         Row("Fees paid", _number(result.fees_paid)),
         Row("Turnover, times the equity", _number(result.turnover)),
-        Row("Rating", result.performance_rating),
+        Row("Rating", result.performance_rating if result.total_trades else "–"),
     ]
 
 

@@ -104,6 +104,21 @@ def test_a_refit_must_be_the_model_that_was_evaluated(shared, config, evaluated,
         train(config.model_copy(update={"data": data}), MARKET, name="x", home=shared, refit=True)
 
 
+def test_a_refit_rests_on_the_version_that_was_trained_alike(home, config):
+    first = train(config, MARKET, name="x", home=home)
+    otherwise = config.model_copy(
+        update={"training": config.training.model_copy(update={"seed": 5})}
+    )
+    second = train(otherwise, MARKET, name="x", home=home, promote=True)
+    again = train(config, MARKET, name="x", home=home, refit=True)
+    assert read_bundle(again.path).evaluated_by == first.run_id
+    again = train(otherwise, MARKET, name="x", home=home, refit=True)
+    assert read_bundle(again.path).evaluated_by == second.run_id
+    third = config.model_copy(update={"training": config.training.model_copy(update={"seed": 6})})
+    with pytest.raises(TrainingError, match=r"training\.seed \(5 then, 6 now\)"):
+        train(third, MARKET, name="x", home=home, refit=True)
+
+
 def test_another_network_or_timeframe_is_named(shared, config, evaluated):
     network = config.network.model_copy(update={"hidden_size": 9})
     hourly = [MARKET[0].resample("2h")]

@@ -32,6 +32,8 @@ from lightning_models.errors import (
     TrainingError,
     TrainingInterrupted,
 )
+from lightning_models.evaluation import evaluate
+from lightning_models.evaluation.collect import collect_outcomes
 from lightning_models.home import Home
 from lightning_models.networks import ForecastNetwork
 
@@ -185,6 +187,11 @@ def test_several_symbols_and_horizons_make_one_model(home, tiny_config):
     assert [horizon.name for horizon in bundle.horizons] == ["1h", "4h"]
     predictor = load_predictor(model.path)
     assert predictor.predict_latest(market[1], horizon="4h").symbol == "BBB/USDT"
+    start = bundle.unseen_from_ms
+    farther = evaluate(collect_outcomes(predictor, market, start=start, horizon=1), seed=0)
+    assert bundle.metrics["test/horizon/4h/n"] == farther.n
+    assert bundle.metrics["test/horizon/4h/log_loss"] == pytest.approx(farther.log_loss, abs=1e-6)
+    assert bundle.metrics["test/horizon/4h/log_loss"] != bundle.metrics["test/log_loss"]
 
 
 @pytest.mark.soak  # the command line's own test holds the same from there

@@ -204,10 +204,10 @@ class TestModels:
     @pytest.mark.parametrize(
         ("model", "words"),
         [
-            ("models:/tyni@champion", ["did you mean 'models:/tiny@champion'", TRAIN]),
+            ("models:/tyni@champion", ["did you mean 'tiny'?", TRAIN]),
             ("models:/tiny@champ", ["did you mean 'models:/tiny@champion'"]),
             ("models:/tiny/7", ["There is models:/tiny@champion, models:/tiny/1"]),
-            ("models:/other", ["Registered: models:/tiny@champion", TRAIN]),
+            ("models:/other", ["Registered: ", "tiny", TRAIN]),
         ],
     )
     def test_an_unknown_model_names_what_there_is(self, cli, shop, market, model, words):

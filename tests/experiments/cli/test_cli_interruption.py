@@ -70,7 +70,7 @@ def test_ctrl_c_before_there_is_anything_to_keep_is_answered_too(market, home):
         finally:
             process.kill()
     assert (process.returncode, out) == (1, "")
-    assert err.splitlines()[-1] == "error: stopped"
+    assert err.splitlines()[-1].startswith("error: stopped before there was anything to keep")
     assert "Traceback" not in err
 
 

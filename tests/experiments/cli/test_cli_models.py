@@ -67,7 +67,7 @@ def test_promote_of_an_unknown_version_or_name_says_what_there_is(cli, two_versi
         "no model 'models:/tiny/9'", "models:/tiny/1", "models:/tiny/2"
     )
     cli("models", "promote", "tyni", 1, "--home", two_versions).failed(
-        "no model 'models:/tyni/1'", "did you mean 'models:/tiny/1'"
+        "no model 'models:/tyni/1'", "did you mean 'tiny'?"
     )
     cli("models", "promote", "tiny", "x", "--home", two_versions).failed("'x'", code=2)
 

@@ -72,6 +72,20 @@ def test_every_regime_has_a_row_and_small_ones_are_too_few(metrics):
     assert not any("SIM" in line for line in lines)
 
 
+def test_further_horizons_have_rows_and_the_first_is_named(metrics):
+    farther = {
+        f"test/horizon/7d/{name.removeprefix('test/')}": value
+        for name, value in metrics.items()
+        if name.count("/") == 1
+    }
+    lines = printed(parts_table({**metrics, **farther, "test/horizon/7d/n": 123.0}))
+    (line,) = [line for line in lines if line.startswith("7d ahead")]
+    assert "123" in line
+    assert f"{metrics['test/log_loss_gain']:+.4f}" in line
+    assert "Test slice, 6h ahead:" in printed(scores_table(metrics, ahead="6h"))[0]
+    assert "ahead" not in printed(scores_table(metrics))[0]
+
+
 def test_a_figure_that_is_not_defined_is_a_dash(metrics):
     bare = {
         name: None if re.search(r"auc|log_loss_gain|_p$", name) else value

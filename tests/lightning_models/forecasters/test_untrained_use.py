@@ -45,7 +45,7 @@ def test_a_missing_model_is_an_error_unless_something_else_is_allowed(home, capl
     with caplog.at_level(logging.WARNING):
         predictor = load_predictor(MISSING, home=home, fallback=UNTRAINED)
     assert predictor.model == UNTRAINED
-    assert "Forecasting with statistical:1h instead" in caplog.text
+    assert f"no model {MISSING!r}: forecasting with statistical:1h instead" in caplog.text
 
 
 def test_a_model_that_is_there_is_not_replaced(home, fitted):
@@ -57,6 +57,13 @@ def test_a_damaged_model_stays_an_error(home, tmp_path):
     (tmp_path / "bundle.json").write_text("{}")
     with pytest.raises(BundleError):
         load_predictor(tmp_path, home=home, fallback=UNTRAINED)
+
+
+@pytest.mark.parametrize("fallback", ["foo:6h", "statistical", "statistical:7h"])
+def test_a_fallback_that_cannot_be_meant_is_told_before_it_is_needed(home, fitted, fallback):
+    _, folder, _ = fitted("majority-class")
+    with pytest.raises(ConfigError, match=r"give statistical:TIMEFRAME|unknown timeframe '7h'"):
+        load_predictor(folder, home=home, fallback=fallback)
 
 
 def test_a_fallback_that_is_missing_too_is_an_error(home):
