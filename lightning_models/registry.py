@@ -341,7 +341,8 @@ class Registry:
             meant = f"{near} " if near.endswith("?") else ""
             return ModelNotFoundError(f"no model {model!r}: {meant}There is {', '.join(own)}")
         names = self.names()
-        near = nearest_names(name, names)
+        # Names are short, and two letters that changed places are half of many.
+        near = nearest_names(name, names, likeness=0.5)
         meant = f"{near} " if near.endswith("?") else ""
         return ModelNotFoundError(
             f"no model {model!r}: {meant}Registered: {', '.join(names)}; `lstm-strategies models` "

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 __all__ = ["nearest_names"]
 
 
-def nearest_names(name: str, known: Iterable[str], *, in_order: bool = False) -> str:
+def nearest_names(
+    name: str, known: Iterable[str], *, in_order: bool = False, likeness: float = 0.6
+) -> str:
     """Return a phrase that names the known words closest to a misspelt one.
 
     Parameters
@@ -19,6 +21,8 @@ def nearest_names(name: str, known: Iterable[str], *, in_order: bool = False) ->
         Every word that would have been right.
     in_order
         Whether to list them as they come instead of by the alphabet.
+    likeness
+        From 0 to 1, how alike a word must be to be proposed.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def nearest_names(name: str, known: Iterable[str], *, in_order: bool = False) ->
     """
     words = list(dict.fromkeys(known)) if in_order else sorted(set(known))
     close = [word for word in words if word.casefold() == name.casefold()]
-    close = close or difflib.get_close_matches(name, words, n=3, cutoff=0.6)
+    close = close or difflib.get_close_matches(name, words, n=3, cutoff=likeness)
     if close:
         return "did you mean " + " or ".join(repr(word) for word in close) + "?"
     return "known: " + ", ".join(words)

@@ -172,6 +172,7 @@ def test_strategy_that_fails_by_itself_is_wrong_use():
         audit_strategy(Breaks, ONE)
 
 
+@pytest.mark.soak
 def test_strategy_with_a_model_passes(trained):
     report = audit(trained.model.path, trained.candles, strategy=LSTMStrategy)
     assert report.clean, report.findings

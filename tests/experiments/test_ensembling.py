@@ -286,6 +286,7 @@ def test_bundles_that_differ_cannot_be_joined(joined, trained, strangers, differ
         ensemble(members, joined.candles, name="no", home=joined.home)
 
 
+@pytest.mark.soak
 def test_an_ensemble_is_trained_by_a_preset_like_any_network(trained, empty_home):
     settings = trained.config.model_dump()
     small = {"kind": "multi-layer", "hidden_size": 4, "layers": 1}

@@ -332,7 +332,7 @@ def test_what_is_not_registered_is_refused(trained_turn):
         fine_tune(str(parent.path), [MARKET], home=home)
     with pytest.raises(ConfigError, match="was never trained"):
         fine_tune("statistical:1h", [MARKET], home=home)
-    with pytest.raises(ModelNotFoundError, match="models:/turn@champion"):
+    with pytest.raises(ModelNotFoundError, match="did you mean 'turn'"):
         fine_tune("models:/torn@champion", [MARKET], home=home)
 
 

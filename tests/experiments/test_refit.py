@@ -105,6 +105,9 @@ def test_a_refit_must_be_the_model_that_was_evaluated(shared, config, evaluated,
 
 
 def test_a_refit_rests_on_the_version_that_was_trained_alike(home, config):
+    config = config.model_copy(
+        update={"training": config.training.model_copy(update={"epochs": 1})}
+    )
     first = train(config, MARKET, name="x", home=home)
     otherwise = config.model_copy(
         update={"training": config.training.model_copy(update={"seed": 5})}

@@ -40,12 +40,14 @@ def scores_of(folder, *, seed, signal, candles=2500, epochs=3, features=("close"
     return evaluate(collect_outcomes(predictor, market, start=start, end=end), seed=seed)
 
 
+@pytest.mark.soak
 def test_without_a_signal_no_skill_is_found(tmp_path):
     scores = [scores_of(tmp_path / str(seed), seed=seed, signal=0.0) for seed in range(6)]
     assert sum(score.skill for score in scores) <= 1
     assert all(score.log_loss_gain_low <= 0 for score in scores if not score.skill)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_planted_signal_is_found(tmp_path, seed):
     score = scores_of(tmp_path, seed=seed, signal=0.3, candles=12_000)

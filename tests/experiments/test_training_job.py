@@ -152,6 +152,7 @@ def test_metrics_are_those_of_candles_the_model_had_not_seen(trained):
     assert len(rows) == bundle.slices["test"].samples
 
 
+@pytest.mark.soak
 def test_the_same_configuration_and_candles_give_the_same_weights(home, other_home, tiny_config):
     config = changed(tiny_config, epochs=1)
     hashes = {
@@ -161,6 +162,7 @@ def test_the_same_configuration_and_candles_give_the_same_weights(home, other_ho
     assert len(hashes) == 1
 
 
+@pytest.mark.soak
 def test_a_later_version_challenges_the_champion_unless_it_is_promoted(home, tiny_config):
     config = changed(tiny_config, epochs=1)
     made = [

@@ -108,7 +108,7 @@ def test_optimise_thresholds(run, csv_file):
     assert "no evidence" in out
 
 
-@pytest.mark.parametrize("feed", ["csv", "pandas"])
+@pytest.mark.parametrize("feed", ["csv", pytest.param("pandas", marks=pytest.mark.soak)])
 def test_own_feed(run, trained, candles, csv_file, feed):
     out = run(
         sys.executable,

@@ -55,6 +55,7 @@ def test_the_first_version_is_champion_the_next_challenger_and_promote_makes_it_
     assert rows == {1: [], 2: ["challenger"], 3: ["champion"]}
 
 
+@pytest.mark.soak
 def test_a_refit_reaches_the_newest_candle_and_claims_no_metrics(train, cli, place, market):
     evaluated = train(name="refitted").done()
     (run,) = _words_after(evaluated.out, "run")
