@@ -29,6 +29,7 @@ ZOO: Final = (
     "bidirectional",
     "attention",
     "transformer",
+    "ensemble",
     "zero-return",
     "majority-class",
     "statistical",

@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
-from experiments.comparison import compare_modes, run_zoo
+from experiments.comparison import ZOO, compare_modes, run_zoo
 from experiments.comparison.trial import Trial
 from experiments.presets import load_train_config
 from lightning_models import simulate_market
 from lightning_models.errors import ConfigError
+from lightning_models.forecasters.table import FORECASTERS
 from lightning_models.home import find_home
+from lightning_models.networks.table import NETWORKS
 
 QUICK = ("network.hidden_size=4", "network.layers=1", "training.epochs=3", "data.lookback=8")
+
+
+def test_the_zoo_holds_every_network_and_forecaster_there_is():
+    kinds = [load_train_config(name).network.kind for name in ZOO]
+    assert sorted(kinds) == sorted([*NETWORKS, *FORECASTERS, "ensemble"])
 
 
 @pytest.fixture(scope="module")
