@@ -217,6 +217,7 @@ def newer_part(bundle, count):
     return MARKET.between(None, int(MARKET.time[first + count]))
 
 
+@pytest.mark.soak
 def test_a_seed_gives_the_same_weights_and_the_rate_is_a_tenth(trained_turn, tmp_path):
     home, parent, config = trained_turn
     made = [

@@ -114,6 +114,7 @@ def test_the_verdict_tells_the_deviation_and_why_the_seed_was_chosen(study):
     )
 
 
+@pytest.mark.soak
 def test_ctrl_c_keeps_the_seeds_that_finished_and_registers_nothing(tiny_config, other_home):
     trained = []
 

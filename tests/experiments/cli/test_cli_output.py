@@ -119,6 +119,7 @@ def test_a_plain_terminal_gets_no_colour_and_question_marks():
     assert "No such command 'model?s'" in ended.stderr
 
 
+@pytest.mark.soak
 def test_the_benchmark_of_a_training_step_prints_one_document(cli):
     ended = cli(
         "benchmark", "training-step", "--json", "--set", "repeats=1", "--set", "steps=20"

@@ -112,6 +112,7 @@ def test_a_feature_that_cannot_be_carried_is_named():
         forget_feature("stuck")
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process group alone")
 def test_ctrl_c_ends_the_workers_and_says_what_was_kept(two_symbols, home, tmp_path):
     _, sim = two_symbols
