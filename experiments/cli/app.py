@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _without_reader()
     except OSError as error:
+        _drop_unwritten()
         return _ended(_disk_problem(error))
     except MemoryError:
         return _ended("out of memory: use fewer symbols, a coarser timeframe or a smaller network")
@@ -174,10 +175,18 @@ def _ended(message: str, code: int = FAILED) -> int:
 
 
 def _without_reader() -> int:
-    # Whoever read standard output has left; the interpreter must not try to write to it again.
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Whoever read standard output has left.
+    _drop_unwritten()
     return FAILED
+
+
+def _drop_unwritten() -> None:
+    # What standard output did not take the interpreter would try again as it ends, and fail.
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _disk_problem(error: OSError) -> str:
