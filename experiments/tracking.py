@@ -98,19 +98,15 @@ def log_parameters(run_id: str, parameters: Mapping[str, Any]) -> None:
     """Log dotted parameters; a long list is cut at MLflow's limit, its whole is in the bundle."""
     client = MlflowClient()
     known = client.get_run(run_id).data.params
-    fresh = {
-        key: text[:PARAMETER_LENGTH]
-        for key, value in parameters.items()
-        if key not in known
-        for text in [parameter_text(value)]
-    }
+    fresh = {key: parameter_text(value) for key, value in parameters.items() if key not in known}
     if fresh:
         mlflow.log_params(fresh, run_id=run_id)
 
 
 def parameter_text(value: Any) -> str:
-    """Return a value as MLflow's parameters hold it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    """Return a value as MLflow's parameters hold it, cut at their limit."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text[:PARAMETER_LENGTH]
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float | None], *, step: int = 0) -> None:

@@ -293,8 +293,7 @@ def _further_horizons(
         outcomes = collect_outcomes(predictor, data.candles, start=start, end=end, horizon=place)
         scores = evaluate(outcomes, seed=seed)
         found[f"test/horizon/{horizon}/n"] = float(scores.n)
-        for name, value in scores.metrics().items():
-            found[name.replace("test/", f"test/horizon/{horizon}/", 1)] = value
+        found |= scores.metrics(f"test/horizon/{horizon}")
     return found
 
 

@@ -112,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _ended(STOPPED)
     except BrokenPipeError:
-        return _without_reader()
+        _drop_unwritten()  # whoever read standard output has left
+        return FAILED
     except OSError as error:
         _drop_unwritten()
         return _ended(_disk_problem(error))
@@ -172,12 +173,6 @@ def _ended(message: str, code: int = FAILED) -> int:
     errors.print("error:", style="bold red", end=" ")
     errors.print(redacted(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
     return code
-
-
-def _without_reader() -> int:
-    # Whoever read standard output has left.
-    _drop_unwritten()
-    return FAILED
 
 
 def _drop_unwritten() -> None:

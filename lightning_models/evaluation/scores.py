@@ -109,13 +109,13 @@ class ForecastScores(BaseModel):
     verdict: str
     """The same in words."""
 
-    def metrics(self) -> dict[str, float | None]:
-        """Return scores and their bounds as MLflow's metrics, all under ``test/``."""
+    def metrics(self, place: str = "test") -> dict[str, float | None]:
+        """Return scores and their bounds as MLflow's metrics, all under one place."""
         return {
-            "test/majority_brier": self.majority_brier,
-            "test/majority_accuracy": self.majority_accuracy,
+            f"{place}/majority_brier": self.majority_brier,
+            f"{place}/majority_accuracy": self.majority_accuracy,
         } | {
-            f"test/{name}{bound}": getattr(self, f"{name}{bound}")
+            f"{place}/{name}{bound}": getattr(self, f"{name}{bound}")
             for name in SCORES
             for bound in ("", "_low", "_high")
         }
