@@ -1,35 +1,58 @@
-"""Position sizes that risk a stated fraction of the account at the stop."""
+"""Position sizes that risk a stated fraction of the account at the stop, within limits."""
 
 from __future__ import annotations
 
 import logging
 import math
-from decimal import ROUND_FLOOR, Decimal
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import backtrader as bt
 
 from lstm_strategies.errors import ParameterError
+from lstm_strategies.exposure import FEWEST_RETURNS, exposure_left
+from lstm_strategies.given_values import check_count, check_fraction, check_positive
 from lstm_strategies.parameters import CheckedParameters, takes_params
 from lstm_strategies.reserved_cash import reserved_cash, worth_of_closing
+from lstm_strategies.sizing import SizeLimits, common_step, round_down, size_limits
 
-__all__ = ["RiskSizer", "mean_true_range", "round_down"]
+__all__ = ["RiskSizer", "mean_true_range", "return_deviation", "round_down"]
 
 logger = logging.getLogger(__name__)
 
 
 class RiskSizer(bt.Sizer, CheckedParameters):
-    """Size a position so that its stop costs a fixed fraction of the equity.
+    """Size a position so that its stop costs a fixed fraction of the equity, within limits.
 
-    ``size = risk * equity / stop distance``, at most what the cash pays for without leverage
-    (notional + fee + buffer), rounded down to a whole number of lots. The stop distance comes
-    from the strategy's ``stop_distance(data)`` where it has one, otherwise it is ``atr_stop``
-    times the mean true range of the last ``atr_period`` bars. An opposite position counts as
-    closed: what it gives back is available, so that a reversal is sized in one step. What
-    entries not yet filled will need, such as those of another feed on the same bar, is not.
+    The size is the smallest of these, rounded down to a whole number of lots:
+
+    - ``risk * equity / stop distance``. The distance comes from the strategy's
+      ``stop_distance(data)`` where it has one, ``math.inf`` for no stop, which is no limit;
+      otherwise it is ``atr_stop`` times the mean true range of the last ``atr_period`` bars.
+    - ``position_size * equity * leverage / price``, with the leverage of the commission scheme.
+    - ``volatility_target * equity / (volatility * price)``. The volatility comes from the
+      strategy's ``expected_volatility(data)`` where it has one, a fraction of the price over
+      its forecast's horizon; otherwise it is the standard deviation of the last ``atr_period``
+      returns from close to close, over one bar.
+    - what leaves the effective exposure of all the strategy's feeds within ``max_exposure``
+      times the equity; see `lstm_strategies.exposure`.
+    - what the free cash pays for (notional / leverage + fee + buffer).
+
+    An opposite position counts as closed: what it gives back is available, so that a reversal
+    is sized in one step. What entries not yet filled will need, such as those of another feed
+    on the same bar, is not.
+
+    A commission scheme with a ``lot_step`` makes the size a multiple of that too, and one with
+    a ``min_notional`` makes a smaller position none.
 
     Params:
       - ``risk`` (0.02): fraction of the equity, above 0 and at most 1.
+      - ``position_size`` (0.0): fraction of the equity put up as margin, at most 1; 0 is off.
+      - ``volatility_target`` (0.0): fraction of the equity that one standard deviation of the
+        position may move, at most 1; 0 is off.
+      - ``max_exposure`` (0.0): multiple of the equity; 0 is off.
+      - ``correlation_bars`` (100): closes that the correlations of feeds are taken from.
       - ``atr_period`` (14): bars.
       - ``atr_stop`` (2.0): multiple of the mean true range.
       - ``lot_step`` (1e-8): smallest change of a size, base currency.
@@ -42,13 +65,19 @@ class RiskSizer(bt.Sizer, CheckedParameters):
 
     Notes
     -----
-    Where the stop distance is unknown, not finite or not above zero, the size is 0 and the log
-    says why (at INFO). With ``exactbars=1`` backtrader keeps only as many bars as the
-    indicators need: give the strategy a ``stop_distance`` or an indicator of that length.
+    Where the stop distance or a volatility that is asked for is unknown or not above zero, the
+    size is 0. The log says why a size is 0 (at INFO) and which limit made it (at DEBUG). With
+    ``exactbars=1`` backtrader keeps only as many bars as the indicators need: give the strategy
+    a ``stop_distance`` or an indicator of that length. The closes for ``max_exposure`` are
+    kept without that.
     """
 
     params = (
         ("risk", 0.02),
+        ("position_size", 0.0),
+        ("volatility_target", 0.0),
+        ("max_exposure", 0.0),
+        ("correlation_bars", 100),
         ("atr_period", 14),
         ("atr_stop", 2.0),
         ("lot_step", 1e-8),
@@ -58,55 +87,115 @@ class RiskSizer(bt.Sizer, CheckedParameters):
     @takes_params
     def __init__(self) -> None:
         super().__init__()
-        if not 0.0 < self.p.risk <= 1.0:
-            raise ParameterError(f"risk={self.p.risk!r}: give a fraction above 0, such as 0.02")
-        if self.p.atr_period != int(self.p.atr_period) or self.p.atr_period < 1:
-            raise ParameterError(f"atr_period={self.p.atr_period!r}: give a whole number of bars")
-        for name in ("atr_stop", "lot_step"):
-            if not 0.0 < getattr(self.p, name) < math.inf:
-                raise ParameterError(f"{name}={getattr(self.p, name)!r}: give a number above 0")
-        if not 0.0 <= self.p.cash_buffer < math.inf:
+        for name in ("risk", "position_size", "volatility_target"):
+            check_fraction(name, getattr(self.p, name))
+        for name in ("risk", "atr_stop", "lot_step"):
+            check_positive(name, getattr(self.p, name))
+        for name in ("max_exposure", "cash_buffer"):
+            check_positive(name, getattr(self.p, name), or_zero=True)
+        for name in ("atr_period", "correlation_bars"):
+            check_count(name, getattr(self.p, name))
+        if self.p.correlation_bars <= FEWEST_RETURNS:
             raise ParameterError(
-                f"cash_buffer={self.p.cash_buffer!r}: give a fraction of 0 or more"
+                f"correlation_bars={self.p.correlation_bars!r}: a correlation needs "
+                f"{FEWEST_RETURNS} returns, so give {FEWEST_RETURNS + 1} bars or more"
+            )
+        if self.p.volatility_target and self.p.atr_period < 2:
+            raise ParameterError(
+                f"atr_period={self.p.atr_period!r}: one return has no standard deviation for "
+                "volatility_target; give 2 bars or more"
             )
 
+    def set(self, strategy: Any, broker: Any) -> None:
+        """Take the strategy and the broker to size for; backtrader calls this before a run."""
+        self.strategy, self.broker = strategy, broker
+        # With exactbars=1 a feed keeps as many bars as its lines were asked for. In other modes
+        # the lines may outlive this run, and their next indicators would wait for so many bars.
+        if not self.p.max_exposure or int(strategy.cerebro.p.exactbars) < 1:
+            return
+        for data in strategy.datas if len(strategy.datas) > 1 else ():
+            for line in data.lines:
+                line.updateminperiod(int(self.p.correlation_bars))
+
+    def limits(self, data: Any, isbuy: bool) -> SizeLimits:
+        """Return what each limit allows an entry at this moment, and the size that is left.
+
+        Parameters
+        ----------
+        data
+            The feed to enter.
+        isbuy
+            Whether to buy it or to sell it short.
+        """
+        comminfo = self.broker.getcommissioninfo(data)
+        return self._limits(comminfo, self.broker.getcash(), data, isbuy)
+
     def _getsizing(self, comminfo: Any, cash: float, data: Any, isbuy: bool) -> float:
-        price = data.close[0]
-        distance, reason = self._stop_distance(data)
-        if reason:
-            logger.info("no position in %s: %s", data._name, reason)
-            return 0.0
-        if not price > 0.0:
-            logger.info("no position in %s: its price is %s", data._name, price)
-            return 0.0
-        wanted = self.p.risk * self.broker.getvalue() / distance
-        free = cash - reserved_cash(self.broker) + self._given_back(data, price, isbuy)
-        fee = comminfo.getcommission(1.0, price) / price
-        affordable = free / (price * (1.0 + fee + self.p.cash_buffer))
-        size = round_down(min(wanted, affordable), self.p.lot_step)
-        if size <= 0.0:
-            logger.info(
-                "no position in %s: a risk of %g and a cash of %.2f make less than one lot of %g",
+        limits = self._limits(comminfo, cash, data, isbuy)
+        if limits.reason:
+            logger.info("no position in %s: %s", data._name, limits.reason)
+        else:
+            logger.debug(
+                "a position of %.8g in %s: %s binds, %s",
+                limits.size,
                 data._name,
-                self.p.risk,
-                free,
-                self.p.lot_step,
+                limits.binding,
+                limits,
             )
-        return size
+        return limits.size
+
+    def _limits(self, comminfo: Any, cash: float, data: Any, isbuy: bool) -> SizeLimits:
+        price, equity = data.close[0], self.broker.getvalue()
+        distance, reason = self._stop_distance(data)
+        volatility, room = math.nan, math.inf
+        if self.p.volatility_target and not reason:
+            volatility, reason = self._volatility(data)
+        if self.p.max_exposure and equity > 0.0:
+            room = exposure_left(
+                self.strategy,
+                data,
+                1 if isbuy else -1,
+                limit=self.p.max_exposure,
+                bars=int(self.p.correlation_bars),
+            )
+        limits = size_limits(
+            price=price,
+            equity=equity,
+            free_cash=cash - reserved_cash(self.broker) + self._given_back(data, price, isbuy),
+            fee=comminfo.getcommission(1.0, price) / price if price else math.nan,
+            leverage=comminfo.get_leverage(),
+            cash_buffer=self.p.cash_buffer,
+            risk=self.p.risk,
+            stop_distance=distance,
+            position_size=self.p.position_size,
+            volatility_target=self.p.volatility_target,
+            volatility=volatility,
+            exposure_left=room,
+            lot_step=common_step(self.p.lot_step, getattr(comminfo.p, "lot_step", 0.0)),
+            min_notional=getattr(comminfo.p, "min_notional", 0.0),
+        )
+        return replace(limits, reason=reason) if reason else limits
 
     def _stop_distance(self, data: Any) -> tuple[float, str]:
         own = getattr(self.strategy, "stop_distance", None)
         if callable(own):
-            distance = float(own(data))
-        else:
-            period = int(self.p.atr_period)
-            mean = mean_true_range(data, period)
-            if mean is None:
-                return 0.0, f"the mean true range needs {period + 1} bars in memory"
-            distance = self.p.atr_stop * mean
-        if not 0.0 < distance < math.inf:
-            return 0.0, f"the stop distance is {distance}"
-        return distance, ""
+            return float(own(data)), ""
+        period = int(self.p.atr_period)
+        mean = mean_true_range(data, period)
+        if mean is None:
+            return math.nan, f"the mean true range needs {period + 1} bars in memory"
+        # An infinite price is no reason to do without the stop.
+        return self.p.atr_stop * mean if mean < math.inf else math.nan, ""
+
+    def _volatility(self, data: Any) -> tuple[float, str]:
+        own = getattr(self.strategy, "expected_volatility", None)
+        if callable(own):
+            return float(own(data)), ""
+        period = int(self.p.atr_period)
+        deviation = return_deviation(data, period)
+        if deviation is None:
+            return math.nan, f"the volatility needs {period + 1} bars in memory"
+        return deviation, ""
 
     def _given_back(self, data: Any, price: float, isbuy: bool) -> float:
         size = self.broker.getposition(data).size
@@ -152,21 +241,26 @@ def mean_true_range(data: Any, period: int) -> float | None:
     return total / period
 
 
-def round_down(size: float, step: float) -> float:
-    """Return the largest multiple of a lot step that isn't above a size.
+def return_deviation(data: Any, period: int) -> float | None:
+    """Return the standard deviation of a feed's last returns from close to close.
 
     Parameters
     ----------
-    size, step
-        Base currency. Both are taken for the decimal number they print as.
+    data
+        A feed with a close.
+    period
+        Number of returns, 2 or more; one close more is read.
 
-    Examples
-    --------
-    >>> round_down(0.3, 0.1), round_down(0.2999, 0.1), round_down(7.0, 1e-8)
-    (0.3, 0.2, 7.0)
+    Returns
+    -------
+    float or None
+        Fraction of the price over one bar, of the sample (divided by ``period - 1``); NaN if a
+        close is NaN or 0; None where fewer than ``period + 1`` bars have come or are still in
+        memory.
     """
-    if not math.isfinite(size):
-        return 0.0
-    unit = Decimal(repr(float(step)))
-    lots = (Decimal(repr(float(size))) / unit).to_integral_value(rounding=ROUND_FLOOR)
-    return max(0.0, float(lots * unit))
+    if len(data) < period + 1 or data.close.idx < period:
+        return None
+    closes = data.close.get(size=period + 1)
+    returns = [after / before - 1.0 if before else math.nan for before, after in pairwise(closes)]
+    mean = math.fsum(returns) / period
+    return math.sqrt(math.fsum((each - mean) ** 2 for each in returns) / (period - 1))

@@ -2,25 +2,37 @@ from __future__ import annotations
 
 import logging
 import math
-from decimal import Decimal
+import statistics
+from itertools import pairwise
 
 import backtrader as bt
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lstm_strategies.broker import SimulatedBroker
 from lstm_strategies.commission import CryptoCommission
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import CandleData
 from lstm_strategies.reserved_cash import reserved_cash
-from lstm_strategies.sizer import RiskSizer, round_down
+from lstm_strategies.sizer import RiskSizer
+from lstm_strategies.sizing import round_down
 
 FLAT = (100.0, 101.0, 99.0, 100.0)
 
 
-def sizes(candles, *, strategy=None, sizer=None, buys=True, fee=0.0, **mode):
+class Exchange(bt.CommInfoBase):
+    """A scheme of a user's own: margined, with lots and a least notional."""
+
+    params = (
+        ("leverage", 3.0),
+        ("lot_step", 0.0),
+        ("min_notional", 0.0),
+        ("commtype", bt.CommInfoBase.COMM_PERC),
+        ("stocklike", True),
+        ("percabs", True),
+    )
+
+
+def sizes(candles, *, strategy=None, sizer=None, buys=True, fee=0.0, scheme=None, **mode):
     """The size the sizer gives on each bar."""
 
     class Asks(strategy or bt.Strategy):
@@ -36,7 +48,7 @@ def sizes(candles, *, strategy=None, sizer=None, buys=True, fee=0.0, **mode):
 
     cerebro = bt.Cerebro(stdstats=False)
     broker = SimulatedBroker()
-    broker.addcommissioninfo(CryptoCommission(maker_fee=0.0, taker_fee=fee))
+    broker.addcommissioninfo(scheme or CryptoCommission(maker_fee=0.0, taker_fee=fee))
     cerebro.setbroker(broker)
     cerebro.adddata(CandleData(dataname=candles))
     cerebro.addsizer(RiskSizer, **(sizer or {}))
@@ -57,6 +69,18 @@ class NaNStops(bt.Strategy):
 class NoStops(bt.Strategy):
     def stop_distance(self, data):
         return 0.0
+
+
+class WithoutStop(bt.Strategy):
+    def stop_distance(self, data):
+        return math.inf
+
+
+class Expects(WithoutStop):
+    volatility = 0.02
+
+    def expected_volatility(self, data):
+        return self.volatility
 
 
 def test_risk_over_the_stop_distance_of_the_strategy(candles_of, run_mode):
@@ -92,6 +116,203 @@ def test_rounded_down_to_the_lot_step(candles_of):
     sizer = {"lot_step": 0.15}
     assert sizes(candles_of([FLAT] * 2), strategy=Stops, sizer=sizer)[0] == 49.95
     assert sizes(candles_of([FLAT] * 2), strategy=Stops, sizer={"lot_step": 60.0})[0] == 0.0
+
+
+BOTH_DIRECTIONS = pytest.mark.parametrize("buys", [True, False], ids=["long", "short"])
+
+
+@BOTH_DIRECTIONS
+@pytest.mark.parametrize(
+    ("sizer", "scheme", "size"),
+    [
+        # 10,000 / 100
+        ({}, {"leverage": 1.0}, 100.0),
+        # 10,000 / (100 * (1 / 3 + 0.001 + 0.01)): fee and buffer are fractions of the notional
+        ({"cash_buffer": 0.01}, {"commission": 0.001}, 290.41626331),
+        ({"position_size": 0.1}, {}, 30.0),
+        ({"position_size": 0.1}, {"leverage": 1.0}, 10.0),
+        ({"position_size": 1.0}, {"leverage": 1.0}, 100.0),
+        ({"volatility_target": 0.01}, {}, 50.0),
+        ({"max_exposure": 2.5}, {}, 250.0),
+        ({"max_exposure": 0.25, "position_size": 0.1}, {}, 25.0),
+        # multiples of a lot of the exchange's, of the sizer's own, of both
+        ({"position_size": 0.1}, {"lot_step": 0.7}, 29.4),
+        ({"position_size": 0.1, "lot_step": 8.0}, {}, 24.0),
+        ({"position_size": 0.1, "lot_step": 0.4}, {"lot_step": 0.7}, 28.0),
+        ({"position_size": 0.1}, {"min_notional": 3_000.0}, 30.0),
+        ({"position_size": 0.1}, {"min_notional": 3_000.01}, 0.0),
+        ({"position_size": 0.1}, {"min_notional": 3_000.0, "lot_step": 0.7}, 0.0),
+    ],
+)
+def test_each_limit_binds_in_turn(candles_of, both_ways, buys, sizer, scheme, size):
+    found = sizes(
+        candles_of([FLAT] * 3),
+        strategy=Expects,
+        sizer={"cash_buffer": 0.0} | sizer,
+        scheme=Exchange(**scheme),
+        buys=buys,
+        **both_ways,
+    )
+    assert found == [size] * 3
+
+
+@BOTH_DIRECTIONS
+def test_terms_of_a_crypto_exchange(candles_of, both_ways, buys):
+    terms = {"taker_fee": 0.001, "leverage": 3.0, "lot_step": 0.7, "min_notional": 29_000.0}
+    candles, mode = candles_of([FLAT] * 3), {"buys": buys} | both_ways
+    # 10,000 / (100 * (1 / 3 + 0.001 + 0.01)) is 290.4, and 414 lots of 0.7 are 289.8.
+    scheme = CryptoCommission(**terms | {"min_notional": 28_980.0})
+    assert sizes(candles, strategy=WithoutStop, scheme=scheme, **mode) == [289.8] * 3
+    scheme = CryptoCommission(**terms)
+    assert sizes(candles, strategy=WithoutStop, scheme=scheme, **mode) == [0.0] * 3
+
+
+@BOTH_DIRECTIONS
+def test_without_a_stop_the_cash_alone_limits(candles_of, buys, both_ways):
+    candles = candles_of([FLAT] * 3)
+    sizer = {"risk": 0.0001, "cash_buffer": 0.25}
+    found = sizes(candles, strategy=WithoutStop, sizer=sizer, buys=buys, **both_ways)
+    assert found == [80.0] * 3
+    assert sizes(candles, strategy=Stops, sizer=sizer, buys=buys, **both_ways) == [0.25] * 3
+
+
+def test_the_stop_still_limits_beside_a_leverage(candles_of):
+    sizer = {"position_size": 0.5}
+    found = sizes(candles_of([FLAT] * 2), strategy=Stops, sizer=sizer, scheme=Exchange())
+    assert found == [50.0] * 2
+
+
+def test_volatility_from_the_last_closes_where_the_strategy_expects_none(random_walk, both_ways):
+    class Remembers(WithoutStop):
+        def __init__(self):
+            super().__init__()
+            self.average = bt.indicators.SMA(self.data, period=11)  # keeps 11 bars in memory
+
+    candles = random_walk(30)
+    sizer = {"volatility_target": 0.001, "atr_period": 10}
+    found = sizes(candles, strategy=Remembers, sizer=sizer, **both_ways)
+    closes = candles.ohlcv[:, 3]
+    assert found[:10] == [0.0] * 10
+    bars = range(11, 31)
+    expected = [
+        10.0 / (statistics.stdev(after / before - 1 for before, after in pairwise(last)) * last[-1])
+        for last in (closes[bar - 11 : bar] for bar in bars)
+    ]
+    assert found[10:] == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_volatility_that_the_strategy_expects_comes_first(random_walk):
+    candles = random_walk(30)
+    sizer = {"volatility_target": 0.001}
+    found = sizes(candles, strategy=Expects, sizer=sizer)
+    assert found == pytest.approx(
+        [10.0 / (0.02 * close) for close in candles.ohlcv[:, 3]], abs=1e-7
+    )
+
+
+@pytest.mark.parametrize("volatility", [math.nan, 0.0, -0.01, math.inf])
+def test_an_unknown_volatility_gives_no_position_where_one_is_asked_for(
+    candles_of, volatility, caplog
+):
+    class ExpectsWrongly(Expects):
+        pass
+
+    ExpectsWrongly.volatility = volatility
+    caplog.set_level(logging.INFO, logger="lstm_strategies.sizer")
+    candles = candles_of([FLAT] * 2)
+    sizer = {"volatility_target": 0.01}
+    assert sizes(candles, strategy=ExpectsWrongly, sizer=sizer) == [0.0, 0.0]
+    assert f"the expected volatility is {volatility}" in caplog.text
+    assert sizes(candles, strategy=ExpectsWrongly)[0] > 0.0
+
+
+def test_too_few_closes_for_a_volatility_give_no_position_and_a_reason(random_walk, caplog):
+    caplog.set_level(logging.INFO, logger="lstm_strategies.sizer")
+    sizer = {"volatility_target": 0.01}
+    assert set(sizes(random_walk(14), strategy=WithoutStop, sizer=sizer)) == {0.0}
+    assert "the volatility needs 15 bars in memory" in caplog.text
+
+
+def test_flat_closes_give_no_position_where_a_volatility_is_asked_for(candles_of):
+    candles = candles_of([FLAT] * 20)
+    sizer = {"volatility_target": 0.01}
+    assert set(sizes(candles, strategy=WithoutStop, sizer=sizer)) == {0.0}
+
+
+def test_the_log_says_which_limit_binds_or_why_there_is_no_position(candles_of, caplog):
+    caplog.set_level(logging.DEBUG, logger="lstm_strategies.sizer")
+    scheme = Exchange(min_notional=4_000.0)
+    candles = candles_of([FLAT])
+    sizes(candles, strategy=Expects, sizer={"volatility_target": 0.01}, scheme=scheme)
+    sizes(candles, strategy=Expects, sizer={"position_size": 0.1}, scheme=scheme)
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in told] == ["DEBUG", "INFO"]
+    assert told[0][1].startswith("a position of 50 in BTC/USDT: volatility_target binds, ")
+    assert told[1][1] == (
+        "no position in BTC/USDT: a notional of 3000 is under the least one of 4000"
+    )
+
+
+def test_the_limits_of_a_moment_are_told_without_an_order(candles_of):
+    class Looks(Expects):
+        def next(self):
+            self.seen = self._sizer.limits(self.data, isbuy=True)
+
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.broker.addcommissioninfo(Exchange(lot_step=0.001))
+    cerebro.adddata(CandleData(dataname=candles_of([FLAT])))
+    cerebro.addsizer(RiskSizer, position_size=0.1, volatility_target=0.01, max_exposure=2.0)
+    cerebro.addstrategy(Looks)
+    seen = cerebro.run()[0].seen
+    assert (seen.binding, seen.size, seen.reason) == ("position_size", 30.0, "")
+    assert (seen.risk, seen.volatility_target, seen.max_exposure) == (math.inf, 50.0, 200.0)
+    assert seen.cash == pytest.approx(10_000 / (100 * (1 / 3 + 0.01)))
+    assert seen.lot_step == 0.001
+
+
+def test_a_margin_limit_reverses_in_one_step(candles_of, both_ways):
+    class Reverses(WithoutStop):
+        def next(self):
+            if len(self) == 1:
+                self.sell(size=90.0)
+            elif len(self) == 3:
+                self.asked = [self.getsizing(self.data, isbuy=isbuy) for isbuy in (True, False)]
+
+    cerebro = bt.Cerebro(stdstats=False)
+    broker = SimulatedBroker()
+    broker.addcommissioninfo(CryptoCommission(maker_fee=0.0, taker_fee=0.0))
+    cerebro.setbroker(broker)
+    cerebro.adddata(CandleData(dataname=candles_of([(100,) * 4] * 4)))
+    cerebro.addsizer(RiskSizer, position_size=0.5, cash_buffer=0.0)
+    cerebro.addstrategy(Reverses)
+    # Half of the account buys 50; of its cash the short has left what pays for 10.
+    assert cerebro.run(**both_ways)[0].asked == [50.0, 10.0]
+
+
+@BOTH_DIRECTIONS
+def test_the_margin_of_two_entries_on_one_bar_is_not_spent_twice(candles_of, both_ways, buys):
+    class Enters(WithoutStop):
+        def next(self):
+            if len(self) == 2:
+                enter = self.buy if buys else self.sell
+                self.asked = [enter(data=data).created.size for data in self.datas]
+
+        def stop(self):
+            self.held = [self.getposition(data).size for data in self.datas]
+
+    cerebro = bt.Cerebro(stdstats=False)
+    broker = SimulatedBroker()
+    broker.addcommissioninfo(CryptoCommission(maker_fee=0.0, taker_fee=0.0, leverage=3.0))
+    cerebro.setbroker(broker)
+    for symbol in ("A/USDT", "B/USDT"):
+        cerebro.adddata(CandleData(dataname=candles_of([(100,) * 4] * 4, symbol=symbol)))
+    cerebro.addsizer(RiskSizer, position_size=0.6, cash_buffer=0.0)
+    cerebro.addstrategy(Enters)
+    strategy = cerebro.run(**both_ways)[0]
+    # 6,000 of margin carry 180, and the 4,000 left carry 120.
+    sign = 1.0 if buys else -1.0
+    assert strategy.asked == pytest.approx([sign * 180.0, sign * 120.0], abs=1e-7)
+    assert strategy.held == strategy.asked
 
 
 @pytest.mark.parametrize(("strategy", "reason"), [(NaNStops, "nan"), (NoStops, "0.0")])
@@ -239,6 +460,17 @@ def test_of_a_foreign_broker_nothing_is_known():
         {"atr_stop": -1.0},
         {"lot_step": 0.0},
         {"cash_buffer": -0.1},
+        {"position_size": 10},
+        {"position_size": -0.1},
+        {"position_size": "0.1"},
+        {"volatility_target": 2.0},
+        {"volatility_target": math.nan},
+        {"max_exposure": -1.0},
+        {"max_exposure": math.inf},
+        {"correlation_bars": 0},
+        {"correlation_bars": 99.5},
+        {"correlation_bars": 20},
+        {"atr_period": 1, "volatility_target": 0.01},
     ],
 )
 def test_impossible_parameters_are_refused(wrong):
@@ -246,20 +478,6 @@ def test_impossible_parameters_are_refused(wrong):
         RiskSizer(**wrong)
 
 
-@given(
-    size=st.floats(0.0, 1e6),
-    step=st.sampled_from([1e-8, 1e-5, 0.001, 0.01, 0.1, 0.15, 1.0, 5.0]),
-)
-def test_rounding_never_exceeds_the_size_and_loses_less_than_a_lot(size, step):
-    rounded = round_down(size, step)
-    exact, unit = Decimal(repr(size)), Decimal(repr(step))
-    assert Decimal(repr(rounded)) <= exact
-    assert exact - Decimal(repr(rounded)) < unit
-    assert Decimal(repr(rounded)) % unit == 0
-    assert round_down(rounded, step) == rounded
-
-
-def test_rounding_in_binary_would_lose_a_lot():
-    assert math.floor(0.3 / 0.1) * 0.1 != 0.3
-    assert round_down(0.3, 0.1) == 0.3
-    assert round_down(np.inf, 0.1) == 0.0
+def test_percentages_are_refused_with_the_fraction_that_is_meant():
+    with pytest.raises(ParameterError, match=r"for 2 % write risk=0\.02$"):
+        RiskSizer(risk=2)
