@@ -17,14 +17,18 @@ from lightning_models.evaluation.bootstrap import (
 )
 
 if TYPE_CHECKING:
+    from experiments.deflation import DeflatedSharpe
     from experiments.result import Slice
+    from experiments.yardsticks import RandomExposure
 
 __all__ = [
     "MINIMUM_TRADES",
     "MINIMUM_YEARS",
     "Significance",
     "annualised_sharpe",
+    "is_distinguishable",
     "measure_significance",
+    "sharpes_of_sums",
     "verdict",
 ]
 
@@ -106,7 +110,35 @@ def annualised_sharpe(returns: npt.NDArray[np.float64], periods_per_year: float)
     0.0
     """
     sums = np.array([[returns.sum(), np.square(returns).sum()]])
-    return float(_sharpe(sums, len(returns), periods_per_year)[0])
+    return float(sharpes_of_sums(sums, len(returns), periods_per_year)[0])
+
+
+def sharpes_of_sums(
+    sums: npt.NDArray[np.float64], bars: int, periods_per_year: float
+) -> npt.NDArray[np.float64]:
+    """Return annualised Sharpe ratios from sums, as resampled counts give them.
+
+    Parameters
+    ----------
+    sums
+        ``float64 [R, 2]``, sum of the per-bar returns and sum of their squares.
+    bars
+        Number of returns behind each sum.
+    periods_per_year
+        Bars a year.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``float64 [R]``; 0 where the returns do not vary.
+    """
+    mean = sums[:, 0] / bars
+    variance = (sums[:, 1] - bars * np.square(mean)) / max(1, bars - 1)
+    # Cancellation leaves a trace of variance in constant returns.
+    moves = variance > 1e-12 * np.square(mean)
+    deviation = np.sqrt(np.where(moves, variance, 1.0))
+    ratio: npt.NDArray[np.float64] = np.where(moves, mean / deviation, 0.0)
+    return ratio * float(np.sqrt(periods_per_year))
 
 
 def measure_significance(
@@ -175,7 +207,7 @@ def measure_significance(
     )
     found: dict[str, float | None] = {}
     if not _constant(returns):
-        sharpes = _sharpe(totals[:, :2], bars, periods_per_year)
+        sharpes = sharpes_of_sums(totals[:, :2], bars, periods_per_year)
         found |= _bounds("sharpe", sharpes, level)
         found["sharpe_ratio"] = annualised_sharpe(returns, periods_per_year)
     if not _constant(excess):
@@ -188,7 +220,39 @@ def measure_significance(
     return Significance.model_validate({**common, "block_length": block, **found})
 
 
-def verdict(significance: Significance, *, period: Slice = "out_of_sample") -> str:
+def is_distinguishable(significance: Significance, *, period: Slice = "out_of_sample") -> bool:
+    """Return whether a strategy's return is distinguishable from luck.
+
+    A rating above AVERAGE asks for this.
+
+    Parameters
+    ----------
+    significance
+        As `measure_significance` returns it.
+    period
+        Whether the model had seen the bars. Where it had, even in part, the answer is no.
+
+    Returns
+    -------
+    bool
+        Whether the Sharpe ratio is above zero at the level after all trials, over at least
+        `MINIMUM_TRADES` trades: where `verdict` begins with "Distinguishable from luck".
+
+    Examples
+    --------
+    >>> is_distinguishable(Significance(bars=500, trades=0, trials=1, years=0.06, level=0.95))
+    False
+    """
+    return period == "out_of_sample" and significance.beats_luck
+
+
+def verdict(
+    significance: Significance,
+    *,
+    period: Slice = "out_of_sample",
+    exposure: RandomExposure | None = None,
+    deflated: DeflatedSharpe | None = None,
+) -> str:
     """Return in words whether the return is distinguishable from luck and from the market.
 
     Parameters
@@ -198,6 +262,10 @@ def verdict(significance: Significance, *, period: Slice = "out_of_sample") -> s
     period
         Whether the model had seen the bars. Where it had, even in part, no edge is called
         found.
+    exposure
+        The same positions held at random times; adds a sentence on what the timing is worth.
+    deflated
+        What is left of the Sharpe ratio after all trials; adds a sentence on it.
 
     Returns
     -------
@@ -222,18 +290,22 @@ def verdict(significance: Significance, *, period: Slice = "out_of_sample") -> s
             f"{MINIMUM_MOMENTS} bars are the least."
         )
     trials = "one trial" if one.trials == 1 else f"{one.trials:,} trials"
-    luck = _sharpe_words(one)
-    market = _excess_words(one)
+    found = [_sharpe_words(one), _excess_words(one)]
+    if exposure is not None:
+        found.append(exposure.words(trials=one.trials))
+    if deflated is not None:
+        found.append(deflated.words())
+    evidence = " ".join(found)
     if period != "out_of_sample":
         part = "all" if period == "in_sample" else "part"
         return (
             f"No evidence of an edge: the model had seen {part} of this period, {span}, and would "
-            f"look good on it by memory alone. {luck} {market}"
+            f"look good on it by memory alone. {evidence}"
         )
     if one.trades < MINIMUM_TRADES:
         return (
             f"Too few trades for a verdict: {span} cannot tell skill from luck; "
-            f"{MINIMUM_TRADES} trades are the least. {luck} {market}"
+            f"{MINIMUM_TRADES} trades are the least. {evidence}"
         )
     at = f"at {one.level:.0%} confidence after {trials}, over {span}"
     if one.beats_luck and one.beats_market:
@@ -245,7 +317,7 @@ def verdict(significance: Significance, *, period: Slice = "out_of_sample") -> s
     else:
         head = f"No edge found: not distinguishable from luck nor from buy-and-hold {at}."
     tail = " This describes the period tested and promises nothing." if one.beats_luck else ""
-    return f"{head} {luck} {market}{tail}"
+    return f"{head} {evidence}{tail}"
 
 
 def _sharpe_words(one: Significance) -> str:
@@ -285,18 +357,6 @@ def _bounds(
     low, high = bounds if bounds is not None else (None, None)
     p = (1 + int(np.sum(replicates <= 0.0))) / (1 + len(replicates))
     return {f"{name}_low": low, f"{name}_high": high, f"{name}_p": p}
-
-
-def _sharpe(
-    sums: npt.NDArray[np.float64], bars: int, periods_per_year: float
-) -> npt.NDArray[np.float64]:
-    mean = sums[:, 0] / bars
-    variance = (sums[:, 1] - bars * np.square(mean)) / max(1, bars - 1)
-    # Cancellation leaves a trace of variance in constant returns.
-    moves = variance > 1e-12 * np.square(mean)
-    deviation = np.sqrt(np.where(moves, variance, 1.0))
-    ratio: npt.NDArray[np.float64] = np.where(moves, mean / deviation, 0.0)
-    return ratio * float(np.sqrt(periods_per_year))
 
 
 def _constant(series: npt.NDArray[np.float64]) -> bool:

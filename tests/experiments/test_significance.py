@@ -11,13 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from experiments.deflation import DeflatedSharpe
 from experiments.significance import (
     MINIMUM_TRADES,
     Significance,
     annualised_sharpe,
+    is_distinguishable,
     measure_significance,
+    sharpes_of_sums,
     verdict,
 )
+from experiments.yardsticks import random_exposure
 from lightning_models.errors import ConfigError
 
 HOURS = 8760.0
@@ -37,6 +41,13 @@ def test_sharpe_ratio_agrees_with_its_definition():
     expected = returns.mean() / returns.std(ddof=1) * np.sqrt(HOURS)
     assert annualised_sharpe(returns, HOURS) == pytest.approx(expected, rel=1e-9)
     assert measure(returns, market(500, 2)).sharpe_ratio == pytest.approx(expected, rel=1e-9)
+
+
+def test_sharpe_ratios_of_sums_agree_with_their_definition():
+    returns = np.stack([market(300, seed, drift=0.0005) for seed in range(4)] + [np.full(300, 0.1)])
+    sums = np.stack([returns.sum(1), np.square(returns).sum(1)], axis=1)
+    expected = returns[:4].mean(1) / returns[:4].std(1, ddof=1) * np.sqrt(HOURS)
+    assert sharpes_of_sums(sums, 300, HOURS) == pytest.approx([*expected, 0.0])
 
 
 def test_sharpe_interval_of_noise_agrees_with_lo_2002():
@@ -123,6 +134,74 @@ def test_what_the_model_has_seen_is_never_called_an_edge():
             "No evidence of an edge: the model had seen"
         )
     assert verdict(found, period="out_of_sample").startswith("Distinguishable from luck")
+
+
+def test_edge_is_distinguishable_only_where_the_verdict_says_so():
+    returns, benchmark = market(4000, 1, drift=0.0006), market(4000, 2)
+    found = measure(returns, benchmark)
+    assert is_distinguishable(found)
+    # The same returns over bars the model had seen, with fewer trades, after many trials.
+    assert not is_distinguishable(found, period="in_sample")
+    assert not is_distinguishable(found, period="mixed")
+    assert not is_distinguishable(measure(returns, benchmark, trades=MINIMUM_TRADES - 1))
+    assert not is_distinguishable(measure(returns, benchmark, trials=100_000))
+    assert not is_distinguishable(measure(market(4000, 6), benchmark))
+
+
+def timed_and_untimed():
+    moves = market(3000, 3, drift=0.0002)
+    right = np.append(np.sign(moves[1:]), 0.0)
+    guesses = np.random.default_rng(1).random(3000)
+    timed = np.where(guesses < 0.2, right, 0.0)
+    untimed = np.where(guesses < 0.2, 1.0, 0.0)
+    return moves, timed, untimed
+
+
+def test_verdict_says_whether_the_exposure_alone_explains_the_return():
+    moves, timed, untimed = timed_and_untimed()
+    for positions, words in (
+        (timed, " Distinguishable from the same exposure held at random: +"),
+        (untimed, " Not distinguishable from the same exposure held at random: "),
+    ):
+        earned = np.append(0.0, positions[:-1] * moves[1:])
+        found = measure(earned, moves)
+        at_random = random_exposure(positions, moves, periods_per_year=HOURS)
+        assert words in verdict(found, exposure=at_random)
+        assert "at random" not in verdict(found)
+
+
+def test_timing_is_judged_after_all_trials():
+    moves, timed, _ = timed_and_untimed()
+    at_random = random_exposure(timed, moves, periods_per_year=HOURS)
+    one, many = (
+        verdict(measure(timed * moves, moves, trials=trials), exposure=at_random)
+        for trials in (1, 1000)
+    )
+    assert "Distinguishable from the same exposure" in one
+    assert "Not distinguishable from the same exposure" in many
+
+
+def test_verdict_says_what_the_trials_leave_of_the_sharpe_ratio():
+    deflated = DeflatedSharpe(
+        bars=4000, trials=40, sharpe=0.05, expected_maximum=0.03, probability=0.91
+    )
+    words = verdict(measure(market(4000, 1, drift=0.0006), market(4000, 2)), deflated=deflated)
+    assert "Deflated Sharpe ratio 0.91 after 40 trials: not distinguishable from the best" in words
+    assert words.endswith(" This describes the period tested and promises nothing.")
+
+
+def test_more_evidence_adds_to_a_verdict_and_changes_nothing_in_it():
+    moves, timed, _ = timed_and_untimed()
+    at_random = random_exposure(timed, moves, periods_per_year=HOURS)
+    for trades in (200, 3):
+        for period in ("out_of_sample", "in_sample"):
+            found = measure(market(3000, 6), moves, trades=trades)
+            short = verdict(found, period=period)
+            assert verdict(found, period=period, exposure=at_random) == (
+                f"{short} {at_random.words()}"
+            )
+    for found in (measure(np.zeros(0), np.zeros(0), trades=0), measure(moves[:9], moves[:9])):
+        assert verdict(found, exposure=at_random) == verdict(found)
 
 
 def test_no_trades_give_no_verdict():
