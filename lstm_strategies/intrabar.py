@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Prices",
     "crossed_at_open",
+    "has_level",
     "is_untouched",
+    "level_of",
     "prices_of",
     "rest_of_bar",
     "rests_at_limit",
@@ -61,18 +63,30 @@ def rests_at_limit(order: Any) -> bool:
     return order.exectype in _LIMIT or bool(order.triggered and order.exectype in _STOP_LIMIT)
 
 
+def has_level(order: Any) -> bool:
+    """Return whether an order waits for a price: a limit or a stop of any kind."""
+    return order.exectype in _LIMIT or order.exectype in _STOP or order.exectype in _STOP_LIMIT
+
+
+def level_of(order: Any) -> float:
+    """Return the price that a limit or a stop waits for, quote currency."""
+    if order.triggered and order.exectype in _STOP_LIMIT:
+        return float(order.created.pricelimit)
+    return float(order.created.price)
+
+
 def crossed_at_open(order: Any, prices: Prices) -> bool:
     """Return whether the bar opens at or beyond the level of a limit or a stop.
 
     Market and close orders have no level: False.
     """
-    if rests_at_limit(order):
-        level = order.created.price if order.exectype in _LIMIT else order.created.pricelimit
-        return bool(level >= prices.open if order.isbuy() else level <= prices.open)
-    if order.exectype in _STOP or order.exectype in _STOP_LIMIT:
-        level = order.created.price
-        return bool(level <= prices.open if order.isbuy() else level >= prices.open)
-    return False
+    if not has_level(order):
+        return False
+    level = level_of(order)
+    # A limit to buy and a stop to sell wait below the price, the other two above it.
+    if order.isbuy() == rests_at_limit(order):
+        return level >= prices.open
+    return level <= prices.open
 
 
 def is_untouched(order: Any) -> bool:
@@ -84,7 +98,6 @@ def is_untouched(order: Any) -> bool:
     if not limit and order.exectype != bt.Order.Stop:
         return False
     prices = prices_of(order.data)
-    # A limit to buy and a stop to sell wait below the price, the other two above it.
     if order.isbuy() == limit:
         return bool(order.created.price < prices.low)
     return bool(order.created.price > prices.high)

@@ -15,6 +15,7 @@ from lightning_models.timeframes import TIMEFRAMES, check_timeframe, period_ms
 from lstm_strategies import performance
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_date
+from lstm_strategies.liquidation import LIQUIDATION
 from lstm_strategies.parameters import CheckedParameters
 from lstm_strategies.trades import TradeBook, fills_of
 
@@ -38,7 +39,8 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
       - ``strategy_name``, ``symbol`` (several joined by a comma), ``start_date``, ``end_date``:
         times are ISO-8601 with Z, stamps of bars (open + period - 1 ms), also for fills.
       - ``total_trades``, ``winning_trades``, ``losing_trades``, ``win_rate`` (percent),
-        ``avg_win``, ``avg_loss`` (0 or below; quote currency, net of fees): closed trades only;
+        ``avg_win``, ``avg_loss`` (0 or below; quote currency, net of fees and funding): closed
+        trades only;
         a trade that broke even is neither winning nor losing.
       - ``profit_factor``: None where trades won and none lost, 0.0 where none won.
       - ``total_return`` and ``max_drawdown`` (0 or above) in quote currency;
@@ -49,15 +51,20 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
       - ``probabilistic_sharpe_ratio``: probability that the true Sharpe ratio is above 0.
       - ``performance_rating``: see `lstm_strategies.performance.performance_rating`.
       - ``exposure``: fraction of the bars that closed with a position.
-      - ``fees_paid``: quote currency. ``turnover``: traded notional over mean equity.
-      - ``open_pnl``: profit of the trades still open, at the last close, net of fees paid.
+      - ``fees_paid``: quote currency, those of liquidations included. ``funding_paid``: quote
+        currency, negative if more was received. ``liquidations``: how many positions the
+        exchange closed by force.
+      - ``turnover``: traded notional over mean equity.
+      - ``open_pnl``: profit of the trades still open, at the last close, net of fees and funding
+        paid.
       - ``trades``: dicts of ``symbol``, ``direction`` (LONG, SHORT), ``entry_time``,
         ``entry_price``, ``exit_time``, ``exit_price`` (means, if there were several fills),
-        ``size`` (all that was entered), ``pnl``, ``pnl_pct`` (of the entry notional), ``fees``,
-        ``bars`` and ``exit_reason`` (``stop``, ``target``, ``reversal``, the order's own, or
-        None). A trade still open comes last, with ``exit_time`` and ``exit_price`` None,
-        ``exit_reason`` ``end`` and its profit at the last close. So the profits of all trades
-        listed add up to ``total_return``, as long as nothing but trades moves the account
+        ``size`` (all that was entered), ``pnl`` (net of fees and funding), ``pnl_pct`` (of the
+        entry notional), ``fees``, ``funding`` (positive = paid), ``bars`` and ``exit_reason``
+        (``stop``, ``target``, ``reversal``, ``liquidation``, the order's own, or None). A trade
+        still open comes last, with ``exit_time`` and ``exit_price`` None, ``exit_reason``
+        ``end`` and its profit at the last close. So the profits of all trades listed add up to
+        ``total_return``, as long as nothing but trades and their funding moves the account
         (interest on open positions and deposits do).
       - ``equity_curve``: dicts of ``time`` and ``equity``, one a bar; ``drawdown_curve``: of
         ``time`` and ``drawdown_pct``.
@@ -96,6 +103,9 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
         self._length = 0
         self._begun = False
         self._fees = 0.0
+        self._funding = 0.0
+        self._payments = 0
+        self._liquidations = 0
         self._notional = 0.0
 
     def start(self) -> None:
@@ -113,9 +123,12 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
         traded = order.data if order.data._compensate is None else order.data._compensate
         feed = self._feeds[id(traded)]
         for fill in fills_of(order):
+            if fill.payments is not None:
+                self._book_funding(fill.payments)
             self._book.add(feed, self._symbols[feed], fill, self._now(), bar)
             if self._begun:
                 self._fees += fill.close_fee + fill.open_fee
+                self._liquidations += fill.reason == LIQUIDATION
                 self._notional += abs(fill.closed + fill.opened) * fill.price
 
     def next(self) -> None:
@@ -125,6 +138,7 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
         again = len(self.strategy) == self._length
         self._length = len(self.strategy)
         self._bar += not again
+        self._book_funding(None)
         for number, data in enumerate(self.datas):
             # Without a price a position is worth what it was worth at the last one.
             if len(data) and not math.isnan(data.close[0]):
@@ -203,6 +217,8 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
             ),
             "exposure": sum(self._exposed) / len(self._exposed) if self._exposed else 0.0,
             "fees_paid": self._fees,
+            "funding_paid": self._funding,
+            "liquidations": self._liquidations,
             "turnover": self._notional / float(equity.mean()) if equity.sum() > 0.0 else 0.0,
             "open_pnl": sum((trade.net for trade in still_open), 0.0),
             "trades": [trade.as_dict() for trade in (*closed, *still_open)],
@@ -215,6 +231,18 @@ class BacktestMetrics(bt.Analyzer, CheckedParameters):
                 for stamp, value in zip(stamps, fall.curve_pct.tolist(), strict=True)
             ],
         }
+
+    def _book_funding(self, end: int | None) -> None:
+        # Payments and fills of a bar take turns: each payment is the trade's that was open.
+        payments = getattr(self.strategy.broker, "funding_payments", ())
+        for payment in payments[self._payments : end]:
+            self._payments += 1
+            feed = self._feeds.get(id(payment.data))
+            if feed is None:
+                continue
+            self._book.fund(feed, payment.amount)
+            if self._begun:
+                self._funding += payment.amount
 
     def _now(self) -> int:
         return milliseconds_of_date(self.strategy.datetime[0])

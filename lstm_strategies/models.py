@@ -13,7 +13,7 @@ from lightning_models.loading import UNTRAINED
 from lightning_models.predictor import Predictor
 from lstm_strategies.feed import candle_timeframe_of
 
-__all__ = ["cache_folder", "predictor_of"]
+__all__ = ["analyst_folder", "cache_folder", "predictor_of"]
 
 _loaded: dict[tuple[str, str], Predictor] = {}
 
@@ -67,3 +67,8 @@ def _of_feed(model: str, data: Any) -> str:
 def cache_folder(home: str = "") -> Path:
     """Return where forecasts are kept for a home."""
     return find_home(home or None).cache / "forecasts"
+
+
+def analyst_folder(home: str = "") -> Path:
+    """Return where a language model's opinions are kept for a home."""
+    return find_home(home or None).cache / "opinions"

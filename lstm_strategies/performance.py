@@ -22,6 +22,7 @@ __all__ = [
     "TradeStatistics",
     "annualized_return",
     "bar_returns",
+    "capped_rating",
     "drawdown",
     "performance_rating",
     "periods_per_year",
@@ -363,6 +364,24 @@ def performance_rating(
         if sharpe >= 1.0 and max_drawdown_pct <= 25.0:
             return "GOOD"
     return "AVERAGE"
+
+
+def capped_rating(rating: Rating, *, distinguishable: bool) -> Rating:
+    """Return a rating that is no more than ``AVERAGE`` where the result may be luck.
+
+    Parameters
+    ----------
+    rating
+        As `performance_rating` returns it.
+    distinguishable
+        Whether the result could be told from luck, after every trial.
+
+    Examples
+    --------
+    >>> capped_rating("EXCELLENT", distinguishable=False)
+    'AVERAGE'
+    """
+    return "AVERAGE" if rating in ("EXCELLENT", "GOOD") and not distinguishable else rating
 
 
 def _varies(returns: npt.NDArray[np.float64]) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 import backtrader as bt
 
+from lstm_strategies.liquidation import is_liquidation
+
 __all__ = ["reserved_cash", "worth_of_closing"]
 
 
@@ -25,9 +27,10 @@ def reserved_cash(broker: Any) -> float:
     Returns
     -------
     float
-        Quote currency, at the prices the orders were made at. What an order gives back by
-        closing a position counts for entries in the same feed alone: nobody knows whether
-        it will be filled before those of another one.
+        Quote currency, at the prices the orders were made at: the initial margin of what they
+        open, and fees. What an order gives back by closing a position counts for entries in
+        the same feed alone: nobody knows whether it will be filled before those of another
+        one. A liquidation, which may never come, gives nothing back.
     """
     if not isinstance(broker, bt.brokers.BackBroker):
         return 0.0
@@ -37,13 +40,17 @@ def reserved_cash(broker: Any) -> float:
     for order in chain(broker.pending, broker.submitted):
         if order is None or order.parent is not None or not order.alive():
             continue
+        if is_liquidation(order):
+            continue
         data, size, price = order.data, order.executed.remsize, order.created.price
         held = sizes.get(data, broker.getposition(data).size)
         sizes[data] = held + size
         closed = min(abs(held), abs(size)) if held * size < 0.0 else 0.0
         opened = abs(size) - closed
-        fee = broker.getcommissioninfo(data).getcommission(opened, price)
-        needs[data] += opened * price + fee - worth_of_closing(broker, data, closed, price)
+        comminfo = broker.getcommissioninfo(data)
+        margin = opened * price / comminfo.get_leverage()
+        fee = comminfo.getcommission(opened, price)
+        needs[data] += margin + fee - worth_of_closing(broker, data, closed, price)
     return sum(max(0.0, need) for need in needs.values())
 
 
@@ -58,8 +65,15 @@ def worth_of_closing(broker: Any, data: Any, size: float, price: float) -> float
         How much of it, base currency, 0 or more.
     price
         Quote currency.
+
+    Returns
+    -------
+    float
+        Quote currency: the initial margin at the entry's price and the profit since.
     """
     position = broker.getposition(data)
-    # A short gives back its notional at the old price and what it won since.
-    worth = price if position.size >= 0.0 else 2.0 * position.price - price
-    return float(size * worth - broker.getcommissioninfo(data).getcommission(size, price))
+    comminfo = broker.getcommissioninfo(data)
+    side = 1.0 if position.size >= 0.0 else -1.0
+    margin = position.price / comminfo.get_leverage()
+    worth = margin + side * (price - position.price)
+    return float(size * worth - comminfo.getcommission(size, price))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from lstm_strategies.indicator import LSTMForecast
+from typing import Any, Final
 
 __all__ = ["Standing"]
 
@@ -22,12 +19,10 @@ class Standing:
     ----------
     data
         The feed.
-    forecast
-        Its forecasts.
     first_bar
-        Number of the first bar that can have a forecast, from 1.
+        Number of the first bar that can be decided on, from 1.
     bracket
-        Entry, stop and target of the last entry.
+        Entry, stops and target of the last entry.
     exit
         The last order that closed a position against a signal.
     held
@@ -35,18 +30,25 @@ class Standing:
         strategies together.
     bar
         Number of the last bar that was looked at.
+    entry_bar, exit_bar
+        Number of the bar on which the position was opened, and on which the last one ended; 0
+        before there was one.
+    begun
+        Whether bars are decided on by now.
     verdicts
-        On every bar, where all were forecast at once.
+        On every bar, where all were judged at once.
     """
 
     data: Any
-    forecast: LSTMForecast
     first_bar: int
     bracket: list[Any] = field(default_factory=list)
     exit: Any = None
     held: float = 0.0
     bar: int = 0
-    verdicts: list[str] = field(default_factory=list)
+    entry_bar: int = 0
+    exit_bar: int = 0
+    begun: bool = False
+    verdicts: list[Any] = field(default_factory=list)
 
     @property
     def leaves(self) -> bool:
@@ -60,14 +62,21 @@ class Standing:
             return 1 if self.bracket[0].isbuy() else -1
         return (self.held > 0) - (self.held < 0)
 
-    def add_fill(self, size: float) -> None:
+    def add_fill(self, size: float, bar: int) -> None:
         """Count a fill of one of the strategy's own orders.
 
         Parameters
         ----------
         size
             Signed, base currency.
+        bar
+            Number of the bar it was filled on.
         """
+        before = self.held
         self.held += size
         if abs(self.held) <= _RESIDUE * abs(size):
             self.held = 0.0
+        if before and self.held * before <= 0.0:
+            self.exit_bar = bar
+        if self.held and self.held * before <= 0.0:
+            self.entry_bar = bar

@@ -1,4 +1,4 @@
-"""Trades put together from fills: from flat to flat, net of fees, marked to market while open."""
+"""Trades put together from fills: from flat to flat, net of fees and funding, marked while open."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ class Fill:
         Quote currency.
     reason
         Why the order was there, if known; see `exit_reason_of`.
+    payments
+        How many funding payments the broker had made before it; None if that isn't known.
     """
 
     price: float
@@ -50,6 +52,7 @@ class Fill:
     close_fee: float
     open_fee: float
     reason: str | None
+    payments: int | None = None
 
 
 @dataclass
@@ -68,8 +71,10 @@ class Trade:
     exit_value: float = 0.0
     profit: float = 0.0
     fees: float = 0.0
+    funding: float = 0.0
     carried: float = 0.0
     carried_fees: float = 0.0
+    carried_funding: float = 0.0
     exit_time: int | None = None
     bars: int = 0
     reason: str | None = None
@@ -77,9 +82,9 @@ class Trade:
 
     @property
     def net(self) -> float:
-        """Profit after fees, what is still held counted at its mark; quote currency."""
+        """Profit after fees and funding, what is held counted at its mark; quote currency."""
         open_profit = self.held * (self.mark - self.entry_price) if self.held else 0.0
-        return self.profit + open_profit - self.fees - self.carried
+        return self.profit + open_profit - self.fees - self.funding - self.carried
 
     def as_dict(self) -> dict[str, Any]:
         """Return the trade with the names of `lstm_strategies.metrics.BacktestMetrics`."""
@@ -95,6 +100,7 @@ class Trade:
             "pnl": net,
             "pnl_pct": 100.0 * net / self.entry_value,
             "fees": self.fees - self.carried_fees,
+            "funding": self.funding - self.carried_funding,
             "bars": self.bars,
             "exit_reason": self.reason,
         }
@@ -134,12 +140,27 @@ class TradeBook:
         if trade is not None:
             trade.mark = price
 
+    def fund(self, feed: int, amount: float) -> None:
+        """Book a funding payment on the trade that is open.
+
+        Parameters
+        ----------
+        feed
+            Number of the feed.
+        amount
+            Quote currency: paid if positive, received if negative.
+        """
+        trade = self.open.get(feed)
+        if trade is not None:
+            trade.funding += amount
+
     def begin(self) -> None:
         """Start counting here: forget closed trades, and what open ones have made so far."""
         self.closed.clear()
         for trade in self.open.values():
             trade.carried += trade.net
             trade.carried_fees = trade.fees
+            trade.carried_funding = trade.funding
 
     def _open(self, feed: int, symbol: str, fill: Fill, time: int, bar: int) -> None:
         trade = self.open.get(feed)
@@ -185,8 +206,9 @@ class TradeBook:
 def exit_reason_of(order: Any) -> str | None:
     """Return why an order closes a position, if it shows.
 
-    Its own ``exit_reason`` (``close(exit_reason="horizon")``) where it has one, otherwise
-    ``stop`` for stops, ``target`` for limits, and None for market orders.
+    Its own ``exit_reason`` (``close(exit_reason="horizon")``) where it has one, which of the
+    exchange's own is ``liquidation``; otherwise ``stop`` for stops, ``target`` for limits, and
+    None for market orders.
     """
     given = order.info.get("exit_reason")
     if given is not None:
@@ -209,4 +231,5 @@ def fills_of(order: Any) -> Iterable[Fill]:
                 close_fee=bit.closedcomm,
                 open_fee=bit.openedcomm,
                 reason=reason,
+                payments=getattr(bit, "payments", None),
             )

@@ -32,7 +32,7 @@ def judge(
     signal: Floats,
     closes: npt.NDArray[np.int64],
     *,
-    threshold: float,
+    threshold: float | Floats,
     unseen_from: int | None,
 ) -> list[str]:
     """Return the verdict on each bar's forecast.
@@ -45,7 +45,7 @@ def judge(
     closes
         ``int64 [T]``, when each bar closed, milliseconds.
     threshold
-        Confidence that a trade needs.
+        Confidence that a trade needs; of every bar, or ``float64 [T]``.
     unseen_from
         First moment that the model has not seen, milliseconds; None lets all bars trade.
 

@@ -521,7 +521,8 @@ def test_short_that_lost_more_than_its_notional_is_not_worth_more_again(play, bo
 
     high = (250.0, 250.0, 250.0, 250.0)
     rows = [FLAT, FLAT, high, high, high]
-    ledger = play(rows, {0: enter, 2: leave}, broker=simulated(), **both_ways)
+    # Under backtrader's own commission scheme, which knows no maintenance margin.
+    ledger = play(rows, {0: enter, 2: leave}, broker=SimulatedBroker(), **both_ways)
     # 10,000 of cash less 100 x 150: there is no liquidation, and closing is never refused.
     assert ledger.equity == pytest.approx([1e4, 1e4, -5e3, -5e3, -5e3], **EXACT)
     assert ledger.size[-1] == 0.0
@@ -828,6 +829,26 @@ def test_commission_the_user_set_stays(choose, caplog):
     assert upgrade_broker(broker) is True
     assert broker.comminfo[None] is chosen
     assert caplog.records == []
+
+
+def test_upgraded_broker_has_the_parameters_of_the_exchange_and_liquidates(play):
+    broker = stock()
+    broker.p.slip_fixed = 0.5
+    broker.addcommissioninfo(CryptoCommission(leverage=10.0, taker_fee=0.0, liquidation_fee=0.0))
+    broker.start()
+    assert upgrade_broker(broker) is True
+    assert (broker.p.margin_mode, broker.p.slip_impact, broker.p.slip_fixed) == (
+        "isolated",
+        0.0,
+        0.5,
+    )
+    broker.p.slip_fixed = 0.0
+
+    def enter(strategy):
+        return {"entry": strategy.buy(size=1.0)}
+
+    ledger = play([FLAT, FLAT, (100, 100, 50, 50), FLAT], {0: enter}, broker=broker)
+    assert ledger.size[-1] == 0.0
 
 
 def test_upgrading_twice_changes_nothing(caplog):

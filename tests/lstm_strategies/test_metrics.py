@@ -38,7 +38,15 @@ RESPONSE = {
     "equity_curve",
     "drawdown_curve",
 }
-MORE = {"exposure", "fees_paid", "turnover", "open_pnl", "probabilistic_sharpe_ratio"}
+MORE = {
+    "exposure",
+    "fees_paid",
+    "funding_paid",
+    "liquidations",
+    "turnover",
+    "open_pnl",
+    "probabilistic_sharpe_ratio",
+}
 
 FLAT = (100.0, 100.0, 100.0, 100.0)
 
@@ -152,6 +160,7 @@ def test_trade_ledger_by_hand(candles_of):
             "pnl": pytest.approx(20 - fees, abs=1e-9),
             "pnl_pct": pytest.approx((20 - fees) / 2, abs=1e-9),
             "fees": pytest.approx(fees, abs=1e-12),
+            "funding": 0.0,
             "bars": 1,
             "exit_reason": "target",
         }
