@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ from lightning_models.candles.timestamps import iso_utc_of, milliseconds_of
 from lightning_models.errors import TooFewCandlesError
 from lightning_models.forecasters.untrained import UNTRAINED_NOTE
 from lightning_models.predictor import Predictor
-from lightning_models.timeframes import bar_stamp
+from lightning_models.timeframes import DAY_MS, bar_stamp
+from lstm_strategies.strategies import strategy_named
 
-__all__ = ["Period", "choose_period"]
+__all__ = ["Period", "choose_period", "history_of"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Period:
     Parameters
     ----------
     predictor
-        The model.
+        The model; None where the strategy needs none.
     candles
         From the warm-up of the first decision on.
     first
@@ -36,7 +38,7 @@ class Period:
         What a reader of the result should know about model and candles.
     """
 
-    predictor: Predictor
+    predictor: Predictor | None
     candles: Candles
     first: int
     slice: Slice
@@ -47,8 +49,34 @@ class Period:
         """Stamp of the bar of row `first`, milliseconds."""
         return int(bar_stamp(self.candles.time[self.first :][:1], self.candles.timeframe)[0])
 
+    @property
+    def trade_from(self) -> int:
+        """When the candle of row `first` closed, milliseconds."""
+        return int(self.candles.time[self.first]) + self.candles.period_ms
 
-def choose_period(config: BacktestConfig, predictor: Predictor, given: Candles) -> Period:
+
+def history_of(strategies: Iterable[str], predictor: Predictor | None) -> int:
+    """Return how many candles strategies need before their first decision, that one included.
+
+    Parameters
+    ----------
+    strategies
+        Their names: the most that any needs counts for all, so that they trade the same bars.
+    predictor
+        Of the model that some of them trade.
+    """
+    needed = [1 if predictor is None else predictor.required_bars]
+    return max(needed + [strategy_named(name).warmup_bars for name in strategies])
+
+
+def choose_period(
+    config: BacktestConfig,
+    predictor: Predictor | None,
+    given: Candles,
+    *,
+    history: int | None = None,
+    not_before: int = 0,
+) -> Period:
     """Return what a backtest trades on.
 
     Parameters
@@ -56,9 +84,15 @@ def choose_period(config: BacktestConfig, predictor: Predictor, given: Candles) 
     config
         Its start and end, and whether it may trade on what the model has seen.
     predictor
-        The model.
+        The model; None where the strategy needs none: then nothing was fitted, and all candles
+        after the warm-up are traded on.
     given
         Candles of one symbol, in the model's timeframe or a finer one.
+    history
+        Candles needed up to the first decision; by default those of the strategy and the model.
+    not_before
+        Moment that the first decision may not come before, milliseconds: what others that it is
+        compared with have seen.
 
     Raises
     ------
@@ -66,16 +100,18 @@ def choose_period(config: BacktestConfig, predictor: Predictor, given: Candles) 
         If there is nothing to trade on: too short a history, or no candle that the model has
         not seen.
     """
-    candles = _until(config, predictor, read_candles(given, timeframe=predictor.timeframe))
-    needed = predictor.required_bars
+    needed = history_of([config.strategy], predictor) if history is None else history
+    if predictor is not None:
+        given = read_candles(given, timeframe=predictor.timeframe)
+    candles = _until(config, predictor, given, needed)
     decided = candles.time + candles.period_ms
-    unseen = predictor.bundle.unseen_from_ms
-    asked = 0 if config.start is None else milliseconds_of(config.start)
-    allowed = asked if config.in_sample else max(asked, unseen)
+    unseen = 0 if predictor is None else predictor.bundle.unseen_from_ms
+    asked = _asked(config, candles)
+    allowed = asked if config.in_sample else max(asked, unseen, not_before)
     first = max(int(np.searchsorted(decided, allowed)), needed - 1)
     # A decision needs a candle after it whose open fills its order.
     if first > len(candles) - 2:
-        raise TooFewCandlesError(_nothing_to_trade(config, predictor, candles))
+        raise TooFewCandlesError(_nothing_to_trade(config, predictor, candles, asked))
     # What comes before the warm-up of the first decision changes nothing.
     cut = first - needed + 1
     candles = candles.between(int(candles.time[cut]), None)
@@ -89,29 +125,45 @@ def choose_period(config: BacktestConfig, predictor: Predictor, given: Candles) 
     return Period(predictor, candles, needed - 1, kind, notes)
 
 
-def _until(config: BacktestConfig, predictor: Predictor, candles: Candles) -> Candles:
+def _asked(config: BacktestConfig, candles: Candles) -> int:
+    if config.days_back is not None:
+        return int(candles.time[-1]) + candles.period_ms - config.days_back * DAY_MS
+    return 0 if config.start is None else milliseconds_of(config.start)
+
+
+def _until(
+    config: BacktestConfig, predictor: Predictor | None, candles: Candles, history: int
+) -> Candles:
     known = candles
     if config.end is not None:
         known = candles.between(None, milliseconds_of(config.end) - candles.period_ms + 1)
-    needed = predictor.required_bars + 2
+    needed = history + 2
     if len(known) < needed:
         until = "" if config.end is None else f" that close by {iso_utc_of(config.end)}"
         more = "more history" if len(candles) < needed else "a later end"
+        if predictor is None:
+            what = f"{config.strategy} needs {needed}: {history} to warm its indicators up"
+        else:
+            what = (
+                f"{predictor.model} needs {needed}: {history - predictor.lookback} to warm its "
+                f"features up, {predictor.lookback} for its window"
+            )
         raise TooFewCandlesError(
             f"{candles.symbol} has {len(known)} {candles.timeframe} candles{until}; a backtest of "
-            f"{predictor.model} needs {needed}: {predictor.warmup} to warm its features up, "
-            f"{predictor.lookback} for its window, and 2 to trade on. Give {more}"
+            f"{what}, and 2 to trade on. Give {more}"
         )
     return known
 
 
-def _nothing_to_trade(config: BacktestConfig, predictor: Predictor, candles: Candles) -> str:
+def _nothing_to_trade(
+    config: BacktestConfig, predictor: Predictor | None, candles: Candles, asked: int
+) -> str:
     last = iso_utc(int(candles.time[-1]) + candles.period_ms)
-    unseen = predictor.bundle.unseen_from_ms
-    if config.start is not None and (config.in_sample or milliseconds_of(config.start) >= unseen):
+    unseen = 0 if predictor is None else predictor.bundle.unseen_from_ms
+    if predictor is None or (asked and (config.in_sample or asked >= unseen)):
         return (
             f"nothing to trade on: the candles of {candles.symbol} end at {last}, and the backtest "
-            f"starts at {iso_utc_of(config.start)}; it needs at least 2 candles from there on. "
+            f"starts at {iso_utc(asked)}; it needs at least 2 candles from there on. "
             "Give newer candles or an earlier start"
         )
     return (
@@ -121,7 +173,13 @@ def _nothing_to_trade(config: BacktestConfig, predictor: Predictor, candles: Can
     )
 
 
-def _notes(predictor: Predictor, candles: Candles) -> tuple[str, ...]:
+def _notes(predictor: Predictor | None, candles: Candles) -> tuple[str, ...]:
+    return (*_model_notes(predictor, candles), *_candle_notes(candles))
+
+
+def _model_notes(predictor: Predictor | None, candles: Candles) -> list[str]:
+    if predictor is None:
+        return []
     bundle = predictor.bundle
     notes = []
     if not bundle.symbols:
@@ -138,6 +196,11 @@ def _notes(predictor: Predictor, candles: Candles) -> tuple[str, ...]:
         )
     if any(calibration.no_skill for calibration in bundle.calibration):
         notes.append("Calibration found no skill: the temperature lies at its bound.")
+    return notes
+
+
+def _candle_notes(candles: Candles) -> list[str]:
+    notes = []
     incomplete = int(candles.incomplete.sum())
     if incomplete:
         notes.append(f"{incomplete} of {len(candles)} candles lack some of their finer candles.")
@@ -145,4 +208,4 @@ def _notes(predictor: Predictor, candles: Candles) -> tuple[str, ...]:
         span = int(candles.time[-1] - candles.time[0]) // candles.period_ms + 1
         if span > len(candles):
             notes.append(f"{span - len(candles)} of {span} candles are missing.")
-    return tuple(notes)
+    return notes

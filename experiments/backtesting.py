@@ -1,50 +1,75 @@
-"""Backtest a registered model on candles it has not seen, beside buy-and-hold."""
+"""Backtest a strategy on candles its model has not seen, beside what it has to be better than."""
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import backtrader as bt
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from experiments.backtest_period import Period, choose_period
 from experiments.config import BacktestConfig
-from experiments.result import BacktestResult, BuyAndHold, EquityPoint, ForecastCounts
-from experiments.significance import measure_significance, verdict
-from lightning_models.candles import Candles, iso_utc
+from experiments.deflation import deflated_sharpe
+from experiments.forecast_judgement import ForecastJudgement, judge_forecasts
+from experiments.result import BacktestResult, BuyAndHold, DoubledCosts, EquityPoint
+from experiments.significance import is_distinguishable, measure_significance, verdict
+from experiments.simulation import simulate
+from experiments.yardsticks import RandomExposure, random_exposure
+from lightning_models.candles import Candles, iso_utc, read_candles
 from lightning_models.errors import ConfigError
-from lightning_models.evaluation import ForecastScores, Outcomes, evaluate
-from lightning_models.evaluation.collect import pair_outcomes
-from lightning_models.evaluation.coverage import measure_coverage
-from lightning_models.forecast import ForecastArrays, forecast_lines
 from lightning_models.home import Home, find_home
-from lightning_models.intervals import AdaptiveIntervals
-from lightning_models.timeframes import bar_stamp
-from lstm_strategies import (
-    BacktestMetrics,
-    CandleData,
-    CryptoCommission,
-    LSTMStrategy,
-    SimulatedBroker,
+from lightning_models.predictor import Predictor
+from lstm_strategies.funding import FUNDING_PERIOD_MS
+from lstm_strategies.models import predictor_of
+from lstm_strategies.performance import (
+    bar_returns,
+    capped_rating,
+    drawdown,
+    periods_per_year,
+    sharpe_ratio,
 )
-from lstm_strategies.forecast_cache import ForecastCache
-from lstm_strategies.models import cache_folder, predictor_of
-from lstm_strategies.performance import bar_returns, drawdown, periods_per_year, sharpe_ratio
+from lstm_strategies.strategies import strategy_named
 
-__all__ = ["backtest"]
-
-_log = logging.getLogger(__name__)
+__all__ = [
+    "Backtest",
+    "backtest",
+    "judge_run",
+    "period_of",
+    "predictor_for",
+    "run_backtest",
+    "with_trials",
+]
 
 # Under this share of forecasts that may trade, a threshold is most likely not what was meant.
 FEW: Final = 0.01
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """A backtest's result, and what its report draws beside it.
+
+    Parameters
+    ----------
+    result
+        What came out.
+    period
+        What it traded on.
+    judgement
+        Of the forecasts.
+    returns
+        ``float64 [T]``, the equity's return of each bar of the period.
+    """
+
+    result: BacktestResult
+    period: Period
+    judgement: ForecastJudgement
+    returns: Floats
 
 
 def backtest(
@@ -53,13 +78,14 @@ def backtest(
     *,
     home: str | Path | Home | None = None,
     report: str | Path | None = None,
+    detail: Candles | None = None,
 ) -> BacktestResult:
-    """Run a model's forecasts through `LSTMStrategy` and judge the result.
+    """Run a strategy on candles and judge the result.
 
     Parameters
     ----------
     config
-        Model, period, thresholds, risk and costs.
+        Strategy, model, period, thresholds, risk and costs.
     candles
         Of one symbol; finer ones are resampled to the model's timeframe.
     home
@@ -67,11 +93,13 @@ def backtest(
     report
         Folder for ``report.html``, ``result.json`` and ``trades.csv``. The same three are
         logged to an MLflow run in any case.
+    detail
+        Finer candles of the symbol, which decide what came first within a bar.
 
     Returns
     -------
     BacktestResult
-        With buy-and-hold beside it, intervals, and a verdict in words.
+        With its yardsticks beside it, intervals, and a verdict in words.
 
     Raises
     ------
@@ -83,20 +111,162 @@ def backtest(
     from experiments.backtest_tracking import record_backtest  # three seconds of MLflow
 
     place = find_home(home)
-    predictor = predictor_of(config.model, str(place.path))
-    period = choose_period(config, predictor, _one_symbol(candles))
-    strategy = _run(config, period, place)
-    result, forecasts, outcomes = _judge(config, period, strategy, place)
+    done = run_backtest(config, _one_symbol(candles), home=place, detail=detail)
     with tempfile.TemporaryDirectory(prefix="lstm-report-") as scratch:
-        record_backtest(
-            place,
-            result,
-            candles=period.candles,
-            forecasts=forecasts,
-            outcomes=outcomes,
-            folder=Path(report) if report is not None else Path(scratch),
+        record_backtest(place, done, folder=Path(report) if report is not None else Path(scratch))
+    return done.result
+
+
+def predictor_for(config: BacktestConfig, home: Home) -> Predictor | None:
+    """Return the predictor of a configuration's model, None where it names none."""
+    return None if config.model is None else predictor_of(config.model, str(home.path))
+
+
+def run_backtest(
+    config: BacktestConfig,
+    candles: Candles,
+    *,
+    home: Home,
+    detail: Candles | None = None,
+    history: int | None = None,
+) -> Backtest:
+    """Run and judge a backtest without writing anything; takes what `backtest` does.
+
+    Parameters
+    ----------
+    config, candles, home, detail
+        As for `backtest`.
+    history
+        As for `experiments.backtest_period.choose_period`.
+    """
+    period = period_of(config, candles, home=home, history=history)
+    return judge_run(config, period, home=home, detail=detail)
+
+
+def period_of(
+    config: BacktestConfig,
+    candles: Candles,
+    *,
+    home: Home,
+    history: int | None = None,
+    not_before: int = 0,
+) -> Period:
+    """Return what a configuration trades on; a model that its strategy doesn't need dates it.
+
+    Parameters
+    ----------
+    config, candles, home
+        As for `backtest`.
+    history, not_before
+        As for `experiments.backtest_period.choose_period`.
+    """
+    predictor = predictor_for(config, home)
+    if predictor is not None and not strategy_named(config.strategy).needs_model:
+        candles = read_candles(candles, timeframe=predictor.timeframe)
+        not_before = max(not_before, predictor.bundle.unseen_from_ms)
+        predictor = None
+    return choose_period(config, predictor, candles, history=history, not_before=not_before)
+
+
+def judge_run(
+    config: BacktestConfig, period: Period, *, home: Home, detail: Candles | None
+) -> Backtest:
+    """Run a strategy on a period that was chosen, and judge what came out.
+
+    Parameters
+    ----------
+    config, period, home
+        Of the backtest.
+    detail
+        Finer candles of the same symbol, or None.
+    """
+
+    def run(charge: float) -> Any:
+        return simulate(
+            config,
+            [period.candles],
+            home=home,
+            predictor=period.predictor,
+            trade_from=period.trade_from,
+            details=[_fitting(detail, period)],
+            charge=charge,
         )
-    return result
+
+    strategy = run(1.0)
+    metrics = strategy.analyzers.metrics.get_analysis()
+    judgement = judge_forecasts(config, period, strategy, home)
+    candles = period.candles
+    held = _buy_and_hold(config, period)
+    periods = periods_per_year(candles.timeframe, candles.market, candles.time[period.first :])
+    equity = np.array([point["equity"] for point in metrics["equity_curve"]])
+    returns = bar_returns(config.cash, equity)
+    significance = measure_significance(
+        returns,
+        bar_returns(config.cash, held),
+        periods_per_year=periods,
+        trades=metrics["total_trades"],
+        trials=config.trials,
+        seed=config.seed,
+        replications=config.replications,
+    )
+    shuffled = _random_exposure(config, period, strategy.analyzers.weights.weights, periods)
+    metrics["performance_rating"] = capped_rating(
+        metrics["performance_rating"],
+        distinguishable=is_distinguishable(significance, period=period.slice),
+    )
+    doubled = None
+    if config.doubled_costs and metrics["trades"]:
+        doubled = _doubled(run(2.0).analyzers.metrics.get_analysis())
+    predictor = period.predictor
+    result = BacktestResult.model_validate(
+        {
+            **metrics,
+            "strategy": config.strategy,
+            "timeframe": candles.timeframe,
+            "slice": period.slice,
+            "verdict": verdict(
+                significance,
+                period=period.slice,
+                exposure=shuffled if metrics["trades"] else None,
+            ),
+            "model": None if predictor is None else predictor.model,
+            "sharpe_low": significance.sharpe_low,
+            "sharpe_high": significance.sharpe_high,
+            "excess_return": significance.excess_return,
+            "excess_low": significance.excess_low,
+            "excess_high": significance.excess_high,
+            "buy_and_hold": _described(held, config.cash, metrics, periods),
+            "random_exposure": shuffled.model_dump(),
+            "doubled_costs": doubled,
+            "trials": config.trials,
+            "deflated_sharpe": None,
+            **judgement.fields,
+            "analyst": _usage(strategy),
+            "unseen_from": None if predictor is None else iso_utc(predictor.bundle.unseen_from_ms),
+            "data_fingerprint": candles.fingerprint,
+            "bundle_sha256": None if predictor is None else predictor.sha256,
+            "configuration": config.model_dump(mode="json"),
+            "notes": [*period.notes, *_notes(config, strategy, metrics, judgement)],
+        }
+    )
+    return Backtest(result, period, judgement, returns)
+
+
+def with_trials(one: Backtest, trial_sharpes: Floats, *, trials: int | None = None) -> Backtest:
+    """Return a backtest with its Sharpe ratio deflated by what was tried beside it.
+
+    Parameters
+    ----------
+    one
+        The backtest.
+    trial_sharpes
+        ``float64 [N]``, Sharpe ratio a bar of each trial, its own included.
+    trials
+        How many there were, where not all are known.
+    """
+    found = deflated_sharpe(one.returns, trial_sharpes, trials=trials)
+    result = one.result.model_copy(update={"deflated_sharpe": found, "trials": found.trials})
+    return Backtest(result, one.period, one.judgement, one.returns)
 
 
 def _one_symbol(candles: Candles | Sequence[Candles]) -> Candles:
@@ -115,129 +285,41 @@ def _one_symbol(candles: Candles | Sequence[Candles]) -> Candles:
     return given[0]
 
 
-def _run(config: BacktestConfig, period: Period, home: Home) -> Any:
-    cerebro = bt.Cerebro(stdstats=False)
-    broker = SimulatedBroker()
-    broker.setcash(config.cash)
-    broker.addcommissioninfo(
-        CryptoCommission(maker_fee=config.maker_fee, taker_fee=config.taker_fee)
-    )
-    if config.slippage:
-        # Slippage beyond the bar's range is what a gap does to a market order.
-        broker.set_slippage_perc(config.slippage, slip_open=True, slip_out=True)
-    cerebro.setbroker(broker)
-    cerebro.adddata(CandleData(dataname=period.candles))
-    cerebro.addanalyzer(BacktestMetrics, _name="metrics", from_time=period.from_time)
-    cerebro.addstrategy(
-        LSTMStrategy,
-        model=period.predictor.model,
-        home=str(home.path),
-        in_sample=config.in_sample,
-        **config.model_dump(
-            include={
-                "min_confidence",
-                "min_edge",
-                "top_share",
-                "long_only",
-                "risk_per_trade",
-                "atr_period",
-                "atr_stop",
-                "atr_target",
-            }
-        ),
-    )
-    return cerebro.run()[0]
+def _fitting(detail: Candles | None, period: Period) -> Candles | None:
+    if detail is None:
+        return None
+    candles = period.candles
+    if detail.symbol != candles.symbol or detail.period_ms >= candles.period_ms:
+        raise ConfigError(
+            f"detail has {detail.timeframe} candles of {detail.symbol}: give finer candles than "
+            f"{candles.timeframe}, of {candles.symbol}"
+        )
+    begin, end = int(candles.time[0]), int(candles.time[-1]) + candles.period_ms
+    return read_candles(detail).between(begin, end)
 
 
-def _judge(
-    config: BacktestConfig, period: Period, strategy: Any, home: Home
-) -> tuple[BacktestResult, pd.DataFrame, Outcomes]:
-    predictor, candles = period.predictor, period.candles
-    arrays = ForecastCache(cache_folder(str(home.path))).forecasts(
-        predictor, bar_stamp(candles.time, candles.timeframe), candles.ohlcv
-    )
-    lines = forecast_lines(
-        arrays, candles.ohlcv[:, 3], horizon=0, min_confidence=strategy.threshold
-    )
-    outcomes = pair_outcomes(
-        arrays, candles, predictor.bundle, start=int(candles.time[period.first])
-    )
-    scores = evaluate(outcomes, seed=config.seed) if len(outcomes) else None
-    metrics = strategy.analyzers.metrics.get_analysis()
-    held = _buy_and_hold(config, period)
-    periods = periods_per_year(candles.timeframe, candles.market, candles.time[period.first :])
-    equity = np.array([point["equity"] for point in metrics["equity_curve"]])
-    significance = measure_significance(
-        bar_returns(config.cash, equity),
-        bar_returns(config.cash, held),
+def _random_exposure(
+    config: BacktestConfig, period: Period, weights: Floats, periods: float
+) -> RandomExposure:
+    closes = period.candles.ohlcv[period.first :, 3]
+    market = np.zeros(len(closes))
+    market[1:] = closes[1:] / closes[:-1] - 1.0
+    return random_exposure(
+        weights[:, 0],
+        market,
         periods_per_year=periods,
-        trades=metrics["total_trades"],
-        seed=config.seed,
+        cost_per_turnover=config.taker_fee + config.slippage,
+        funding_rates=_funding_a_bar(config, period.candles),
         replications=config.replications,
+        seed=config.seed,
     )
-    counts = _counts(strategy, lines, period)
-    share = counts.traded / max(1, counts.total - counts.without_forecast)
-    notes = list(period.notes)
-    if not metrics["trades"]:
-        reason = strategy.why_no_trade()
-        notes.append(f"{reason[0].upper()}{reason[1:]}.")
-    elif share < FEW and not config.top_share:
-        notes.append(
-            f"Only {share:.1%} of the forecasts may trade at a confidence of "
-            f"{strategy.threshold:g}: honest confidence is small. top_share=0.1 asks for the "
-            "model's own most confident tenth."
-        )
-    refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
-    if refused:
-        notes.append(f"{refused} orders were refused for lack of cash.")
-    if strategy.counts["unsized"]:
-        notes.append(
-            f"{strategy.counts['unsized']} entries were left out: smaller than one lot, or without "
-            "a stop distance."
-        )
-    result = BacktestResult.model_validate(
-        {
-            **metrics,
-            "timeframe": candles.timeframe,
-            "slice": period.slice,
-            "verdict": verdict(significance, period=period.slice),
-            "model": predictor.model,
-            "sharpe_low": significance.sharpe_low,
-            "sharpe_high": significance.sharpe_high,
-            "excess_return": significance.excess_return,
-            "excess_low": significance.excess_low,
-            "excess_high": significance.excess_high,
-            "buy_and_hold": _described(held, config.cash, metrics, periods),
-            "traded_share": share,
-            "forecasts": counts,
-            "forecast_scores": _scores(scores),
-            "coverage": [one.model_dump() for one in measure_coverage(outcomes, seed=config.seed)],
-            "adaptive_coverage": _adaptive_coverage(config, period, arrays),
-            "unseen_from": iso_utc(predictor.bundle.unseen_from_ms),
-            "data_fingerprint": candles.fingerprint,
-            "bundle_sha256": predictor.sha256,
-            "configuration": config.model_dump(mode="json"),
-            "notes": notes,
-        }
-    )
-    return result, pd.DataFrame(lines), outcomes
 
 
-def _adaptive_coverage(
-    config: BacktestConfig, period: Period, arrays: ForecastArrays
-) -> list[dict[str, Any]]:
-    if not arrays.has_intervals:
-        return []
-    predictor, candles = period.predictor, period.candles
-    adapted = AdaptiveIntervals(predictor).adapted(arrays, candles.time, candles.ohlcv)
-    outcomes = pair_outcomes(
-        adapted, candles, predictor.bundle, start=int(candles.time[period.first])
-    )
-    return [one.model_dump() for one in measure_coverage(outcomes, seed=config.seed)]
-
-
-def _scores(scores: ForecastScores | None) -> dict[str, Any] | None:
-    return None if scores is None else scores.model_dump()
+def _funding_a_bar(config: BacktestConfig, candles: Candles) -> float:
+    # Of past rates in a file the usual one stands in: this yardstick is a simplified account.
+    if candles.market != "continuous":
+        return 0.0
+    return config.funding_rate * candles.period_ms / FUNDING_PERIOD_MS
 
 
 def _buy_and_hold(config: BacktestConfig, period: Period) -> Floats:
@@ -263,28 +345,50 @@ def _described(held: Floats, cash: float, metrics: dict[str, Any], periods: floa
     )
 
 
-def _counts(strategy: Any, lines: dict[str, Floats], period: Period) -> ForecastCounts:
-    # Of every bar of the period, in a position or not: what the thresholds would let trade.
-    confidence = lines["confidence"][period.first :]
-    signal = lines["signal"][period.first :]
-    known = np.isfinite(confidence)
-    confident = known & (confidence >= strategy.threshold)
-    agreeing = confident & (signal != 0)
-    passed = agreeing & _worth_their_cost(strategy, lines, period)
-    return ForecastCounts(
-        total=len(confidence),
-        without_forecast=int((~known).sum()),
-        under_threshold=int((known & ~confident).sum() + (agreeing & ~passed).sum()),
-        disagreeing=int((confident & ~agreeing).sum()),
-        traded=int(passed.sum()),
-    )
+def _doubled(metrics: dict[str, Any]) -> DoubledCosts:
+    return DoubledCosts.model_validate({name: metrics[name] for name in DoubledCosts.model_fields})
 
 
-def _worth_their_cost(
-    strategy: Any, lines: dict[str, Floats], period: Period
-) -> npt.NDArray[np.bool_]:
-    commission = strategy.broker.getcommissioninfo(strategy.data)
-    cost = 2.0 * (commission.p.taker_fee + strategy.broker.p.slip_perc)
-    move = np.abs(lines["change_pct"][period.first :]) / 100.0
-    worth: npt.NDArray[np.bool_] = move >= strategy.p.min_edge * cost
-    return worth if strategy.p.min_edge else np.ones_like(worth)
+def _usage(strategy: Any) -> dict[str, Any] | None:
+    if getattr(strategy, "analyst", None) is None:
+        return None
+    usage: dict[str, Any] = strategy.analyst_usage.model_dump()
+    return usage
+
+
+def _notes(
+    config: BacktestConfig, strategy: Any, metrics: dict[str, Any], judgement: ForecastJudgement
+) -> list[str]:
+    notes = []
+    share = judgement.fields["traded_share"]
+    if not metrics["trades"]:
+        reason = strategy.why_no_trade()
+        notes.append(f"{reason[0].upper()}{reason[1:]}.")
+    elif strategy.needs_model and share < FEW and not config.top_share:
+        notes.append(
+            f"Only {share:.1%} of the forecasts may trade at a {strategy.measure} of "
+            f"{strategy.threshold:g}: honest confidence is small. top_share=0.1 asks for the "
+            "model's own most confident tenth."
+        )
+    refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
+    if refused:
+        notes.append(
+            f"{refused} orders were refused: for lack of cash, or by the exchange's rules."
+        )
+    if strategy.counts["unsized"]:
+        notes.append(
+            f"{strategy.counts['unsized']} entries were left out: smaller than one lot, or without "
+            "a stop distance."
+        )
+    for breaker, words in (("daily_loss", "the day's loss"), ("drawdown", "the drawdown")):
+        count = strategy.counts[f"breaker_{breaker}"]
+        if count:
+            times = "once" if count == 1 else f"{count} times"
+            notes.append(f"Trading was stopped {times}, since {words} reached its limit.")
+    if metrics["liquidations"]:
+        notes.append(f"{metrics['liquidations']} positions were liquidated by the exchange.")
+    if _usage(strategy) is not None:
+        notes.append(
+            "A language model was asked, and may have read about this period in its training data."
+        )
+    return notes

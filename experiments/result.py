@@ -7,12 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from experiments.deflation import DeflatedSharpe
+from experiments.yardsticks import RandomExposure
 from lightning_models.evaluation.coverage import Coverage
 from lightning_models.evaluation.scores import ForecastScores
+from lstm_strategies.analyst import AnalystUsage
 
 __all__ = [
     "BacktestResult",
     "BuyAndHold",
+    "DoubledCosts",
     "DrawdownPoint",
     "EquityPoint",
     "ForecastCounts",
@@ -63,6 +67,8 @@ class TradeRecord(_Record):
     """Percent of the notional at entry."""
     fees: Number
     """Quote currency."""
+    funding: Number = 0.0
+    """Quote currency; negative where more was received than paid."""
     bars: Count
     """How many bars it was held."""
     exit_reason: str | None
@@ -93,6 +99,17 @@ class BuyAndHold(_Record):
     equity_curve: tuple[EquityPoint, ...]
 
 
+class DoubledCosts(_Record):
+    """The same strategy with fees and slippage doubled."""
+
+    total_return_pct: Number
+    sharpe_ratio: Number
+    max_drawdown_pct: Annotated[Number, Field(ge=0.0)]
+    total_trades: Count
+    fees_paid: Number
+    """Quote currency."""
+
+
 class ForecastCounts(_Record):
     """What became of the forecasts, bar by bar."""
 
@@ -114,7 +131,10 @@ class BacktestResult(_Record):
     Names that end in ``_pct``, and `win_rate`, are percent; every other rate is a fraction.
     """
 
+    strategy: str = "forecast"
+    """Its name in the table of strategies."""
     strategy_name: str
+    """Its class."""
     symbol: str
     timeframe: str
     start_date: Time | None
@@ -154,6 +174,10 @@ class BacktestResult(_Record):
     """Traded notional over mean equity."""
     open_pnl: Number = 0.0
     """Profit of a position still open, at the last close."""
+    funding_paid: Number = 0.0
+    """Quote currency; negative where more was received than paid."""
+    liquidations: Count = 0
+    """Positions that the exchange closed for lack of margin."""
     probabilistic_sharpe_ratio: Number | None = None
     """Probability that the true Sharpe ratio is above 0."""
 
@@ -161,8 +185,9 @@ class BacktestResult(_Record):
     """Whether the model had seen the period: never, wholly or in part."""
     verdict: str
     """The conclusion in words."""
-    model: str
-    """Its fixed name, such as ``models:/btc/3``, also if an alias was given; or its folder."""
+    model: str | None
+    """Its fixed name, such as ``models:/btc/3``, also if an alias was given; or its folder. None
+    where the strategy needs none."""
     sharpe_low: Number | None = None
     sharpe_high: Number | None = None
     excess_return: Number | None = None
@@ -170,8 +195,19 @@ class BacktestResult(_Record):
     excess_low: Number | None = None
     excess_high: Number | None = None
     buy_and_hold: BuyAndHold | None = None
+    random_exposure: RandomExposure | None = None
+    """What the same positions earn at random times."""
+    doubled_costs: DoubledCosts | None = None
+    """None where nothing was traded, or it was not asked for."""
+    trials: Count = 1
+    """How many variants were tried before this one was reported, itself included."""
+    deflated_sharpe: DeflatedSharpe | None = None
+    """None where the other trials are not known."""
+    analyst: AnalystUsage | None = None
+    """What a language model was asked; None where none was."""
     traded_share: Annotated[Number, Field(ge=0.0, le=1.0)] | None = None
-    """Share of the forecasts that passed the thresholds."""
+    """Share of the forecasts that passed the thresholds; without a model, of the bars that had
+    a signal."""
     forecasts: ForecastCounts | None = None
     forecast_scores: ForecastScores | None = None
     coverage: tuple[Coverage, ...] = ()
@@ -181,7 +217,7 @@ class BacktestResult(_Record):
     unseen_from: Time | None = None
     """From this moment on the model had seen nothing."""
     data_fingerprint: str
-    bundle_sha256: str
+    bundle_sha256: str | None
     configuration: dict[str, JsonValue] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """Warnings in words."""

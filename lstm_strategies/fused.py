@@ -142,9 +142,8 @@ class FusedStrategy(LSTMStrategy):
     def parts(self, data: Any, opinion: Opinion | None = None) -> dict[str, float | None]:
         """Return the scores at a feed's present bar that a fused one is made of."""
         lines = self.forecasts[data].lines
-        model = float(
-            lstm_score(lines.direction[0], lines.confidence[0], lines.signal[0], self.confidence_quantiles)
-        )
+        columns = (lines.direction[0], lines.confidence[0], lines.signal[0])
+        model = float(lstm_score(*columns, self.confidence_quantiles))
         technical = float(self.technical[data].lines.score[0])
         return {
             "lstm": None if math.isnan(model) else model,
@@ -235,7 +234,8 @@ class FusedStrategy(LSTMStrategy):
 
     def _present_score(self, data: Any) -> float:
         lines = self.forecasts[data].lines
-        columns = (lines.direction, lines.confidence, lines.signal, self.technical[data].lines.score)
+        technical = self.technical[data].lines.score
+        columns = (lines.direction, lines.confidence, lines.signal, technical)
         return float(self._fused(*(np.array([line[0]]) for line in columns))[0])
 
     def _thresholds_of(self, scores: Floats, first_bar: int) -> Floats:

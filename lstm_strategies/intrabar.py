@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import backtrader as bt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
     "Prices",
+    "bands_of",
     "crossed_at_open",
     "has_level",
     "is_untouched",
@@ -101,6 +103,39 @@ def is_untouched(order: Any) -> bool:
     if order.isbuy() == limit:
         return bool(order.created.price < prices.low)
     return bool(order.created.price > prices.high)
+
+
+def bands_of(orders: Iterable[Any]) -> list[tuple[Any, float, float]] | None:
+    """Return between which levels each feed's prices leave every order as it is.
+
+    Parameters
+    ----------
+    orders
+        That wait.
+
+    Returns
+    -------
+    list of tuple or None
+        Feed, highest level that its low must stay above, lowest one that its high must stay
+        below. None where an order may change without a level being touched: one that expires,
+        a market order, or one whose level moves.
+    """
+    bands: dict[Any, tuple[float, float]] = {}
+    for order in orders:
+        if order.valid is not None:
+            return None
+        if not order.active():
+            continue
+        limit = order.exectype in _LIMIT
+        if not limit and order.exectype != bt.Order.Stop:
+            return None
+        below, above = bands.get(order.data, (-math.inf, math.inf))
+        level = order.created.price
+        if order.isbuy() == limit:
+            bands[order.data] = (max(below, level), above)
+        else:
+            bands[order.data] = (below, min(above, level))
+    return [(data, below, above) for data, (below, above) in bands.items()]
 
 
 def rest_of_bar(order: Any, part: Prices | None = None) -> Prices | None:

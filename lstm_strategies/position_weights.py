@@ -32,13 +32,13 @@ class PositionWeights(bt.Analyzer, CheckedParameters):
         super().__init__()
         self._rows: list[tuple[float, ...]] = []
         self._length = 0
+        self._first = 0 if self.p.from_time is None else int(self.p.from_time)
 
     def next(self) -> None:
         """Keep the weights at the close of the bar."""
         strategy = self.strategy
-        if self.p.from_time is not None and not self._rows:
-            if milliseconds_of_date(strategy.datetime[0]) < self.p.from_time:
-                return
+        if not self._rows and milliseconds_of_date(strategy.datetime[0]) < self._first:
+            return
         # In a replay, and on a slower feed, the same bar comes again.
         if len(strategy) == self._length and self._rows:
             del self._rows[-1]

@@ -292,8 +292,9 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
         return True
 
     def _once(self) -> None:
+        base: Any = super()
         try:
-            super()._once()
+            base._once()
         except IndexError:
             # backtrader's own indicators write behind the end of a feed that is shorter than
             # what they need; nothing can be decided on it anyway.

@@ -26,6 +26,10 @@ class BenchmarkConfig(BaseModel):
         Of training, in each run.
     bars
         Of the backtest.
+    sweep_bars, sweep_repeats
+        Of the 200-point optimisation.
+    symbol_bars
+        Of each of the ten symbols that are traded side by side.
     candles
         Of each of the ten symbols whose training memory is measured.
     peers
@@ -37,6 +41,9 @@ class BenchmarkConfig(BaseModel):
     repeats: PositiveInt = 5
     steps: int = Field(default=98, ge=10)
     bars: int = Field(default=100_000, ge=2_000)
+    sweep_bars: int = Field(default=5_000, ge=1_000)
+    sweep_repeats: PositiveInt = 3
+    symbol_bars: int = Field(default=43_800, ge=1_000)
     candles: int = Field(default=45_000, ge=2_000)
     peers: PeersConfig = PeersConfig()
 

@@ -16,6 +16,7 @@ from experiments.benchmark.forecast_latency import forecast_latency
 from experiments.benchmark.peer_process import PeerMissingError
 from experiments.benchmark.peers import peers
 from experiments.benchmark.sequence_mode import sequence_mode
+from experiments.benchmark.strategy_speed import strategy_speed
 from experiments.benchmark.training_memory import training_memory
 from experiments.benchmark.training_step import training_step
 from experiments.benchmark.univariate import univariate
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 BENCHMARKS: Final[dict[str, Callable[[BenchmarkConfig], list[Figure]]]] = {
     "training-step": training_step,
     "backtest": backtest_speed,
+    "strategies": strategy_speed,
     "forecast": forecast_latency,
     "memory": training_memory,
     "sequence": sequence_mode,

@@ -16,6 +16,12 @@ import typer
 from experiments.cli.audit import audit_command
 from experiments.cli.backtest import backtest_command
 from experiments.cli.benchmark import benchmark_command
+from experiments.cli.compare import (
+    compare_command,
+    multi_symbol_command,
+    portfolio_command,
+    strategies_command,
+)
 from experiments.cli.console import errors, say
 from experiments.cli.ensemble import ensemble_command
 from experiments.cli.experiment import experiment_app
@@ -25,6 +31,7 @@ from experiments.cli.models import models_app
 from experiments.cli.predict import predict_command
 from experiments.cli.quickstart import quickstart_command
 from experiments.cli.secrets import redacted
+from experiments.cli.signal import signal_command
 from experiments.cli.train import train_command
 from experiments.cli.walk_forward import walk_forward_command
 
@@ -77,6 +84,11 @@ app.command("train")(train_command)
 app.add_typer(models_app, name="models")
 app.command("predict")(predict_command)
 app.command("backtest")(backtest_command)
+app.command("strategies")(strategies_command)
+app.command("signal")(signal_command)
+app.command("compare")(compare_command)
+app.command("multi-symbol")(multi_symbol_command)
+app.command("portfolio")(portfolio_command)
 app.command("walk-forward")(walk_forward_command)
 app.command("fine-tune")(fine_tune_command)
 app.command("audit")(audit_command)

@@ -54,7 +54,7 @@ def set_debug(value: bool) -> None:
     for name in OURS:
         logging.getLogger(name).setLevel(logging.DEBUG if value else logging.WARNING)
     # Each refused order and the lack of any trade are in the result's notes already.
-    told = logging.getLogger("lstm_strategies.strategy")
+    told = logging.getLogger("lstm_strategies.trading")
     told.setLevel(logging.NOTSET if value else logging.ERROR)
 
 

@@ -14,6 +14,7 @@ import mlflow
 import numpy as np
 from mlflow.tracking import MlflowClient
 
+from experiments.child_runs import PARENT_TAG
 from experiments.comparison.trial import Trial, TrialResult, run_trial
 from experiments.config import flatten
 from experiments.tracking import log_candles, log_metrics, log_parameters, set_tags, tracked_run
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_run", "run_trials"]
 
-PARENT_TAG = "mlflow.parentRunId"
 RESULT_FILE, OUTCOMES_FILE = "trial.json", "outcomes.npz"
 MOST_RUNS = 10_000
 

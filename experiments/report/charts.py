@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import plotly.graph_objects as go
 
 from experiments.report.seen import seen_until
-from experiments.report.thinning import join_candles, joined_count, thin
+from experiments.report.thinning import join_candles, joined_count
+from experiments.report.time_lines import add_line, empty_figure, shade_until
 from lightning_models.evaluation.reliability import bin_of, reliability_bins
 from lightning_models.timeframes import bar_stamp
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+    import pandas as pd
 
     from experiments.result import BacktestResult, EquityPoint, TradeRecord
     from lightning_models.candles.candles import Candles
@@ -44,7 +44,6 @@ MAXIMUM_POINTS = 4_000
 # Tones that read on white and on near-black.
 _BLUE, _GREY, _ORANGE, _GREEN, _RED = "#3f83c8", "#8b919b", "#d9822b", "#2f9e6e", "#d1495b"
 _RED_WASH = "rgba(209, 73, 91, 0.18)"
-_SHADE = "rgba(140, 130, 110, 0.18)"
 _DOTTED = {"color": _GREY, "width": 1.2, "dash": "dot"}
 _OUTLINE = {"color": "white", "width": 1}
 
@@ -62,18 +61,18 @@ class Chart:
 
 def equity_chart(result: BacktestResult) -> Chart:
     """Return the equity of the strategy against that of buy-and-hold."""
-    figure = _figure("equity, quote currency")
+    figure = empty_figure("equity, quote currency")
     drawn = _add_curve(figure, result.equity_curve, result.strategy_name, _BLUE)
     if result.buy_and_hold is not None:
         _add_curve(figure, result.buy_and_hold.equity_curve, "buy-and-hold", _GREY)
-    _shade_seen(figure, [point.time for point in result.equity_curve], result)
+    shade_until(figure, [point.time for point in result.equity_curve], seen_until(result))
     caption = "Equity at each bar's close, the same cash in both at the start."
     return Chart("equity", "Equity against buy-and-hold", caption + drawn, figure)
 
 
 def drawdown_chart(result: BacktestResult) -> Chart:
     """Return how far equity lay below its highest value so far."""
-    figure = _figure("drawdown, %")
+    figure = empty_figure("drawdown, %")
     times = [point.time for point in result.drawdown_curve]
     depth = np.array([-point.drawdown_pct for point in result.drawdown_curve])
     drawn = _add_line(
@@ -84,15 +83,15 @@ def drawdown_chart(result: BacktestResult) -> Chart:
         peak = np.maximum.accumulate(held)
         times = [point.time for point in result.buy_and_hold.equity_curve]
         _add_line(figure, times, 100.0 * (held / peak - 1.0), "buy-and-hold", _GREY)
-    _shade_seen(figure, times, result)
+    shade_until(figure, times, seen_until(result))
     return Chart(
         "drawdown", "Drawdown", "Distance below the highest equity so far." + drawn, figure
     )
 
 
-def candle_chart(result: BacktestResult, candles: Candles, forecasts: pd.DataFrame) -> Chart:
+def candle_chart(result: BacktestResult, candles: Candles, forecasts: pd.DataFrame | None) -> Chart:
     """Return the candles with every entry and exit, and the forecast's interval on demand."""
-    figure = _figure("price, quote currency")
+    figure = empty_figure("price, quote currency")
     count = joined_count(len(candles), MAXIMUM_CANDLES)
     time, ohlcv = join_candles(candles.time, candles.ohlcv, count)
     figure.add_candlestick(
@@ -105,13 +104,15 @@ def candle_chart(result: BacktestResult, candles: Candles, forecasts: pd.DataFra
         increasing={"line": {"color": _GREEN, "width": 1}},
         decreasing={"line": {"color": _RED, "width": 1}},
     )
-    _add_forecast_interval(figure, candles, forecasts, count)
+    caption = "Triangles mark entries, crosses exits."
+    if forecasts is not None:
+        _add_forecast_interval(figure, candles, forecasts, count)
+        caption = (
+            "Triangles mark entries, crosses exits; the interval of the forecasts is in the legend."
+        )
     _add_trades(figure, result.trades)
-    _shade_seen(figure, _iso(time), result)
+    shade_until(figure, _iso(time), seen_until(result))
     figure.update_layout(xaxis_rangeslider_visible=False, hovermode="closest")
-    caption = (
-        "Triangles mark entries, crosses exits; the interval of the forecasts is in the legend."
-    )
     if count > 1:
         caption += (
             f" Drawn with {count} neighbouring candles joined into one: {len(time):,} in place of "
@@ -122,7 +123,7 @@ def candle_chart(result: BacktestResult, candles: Candles, forecasts: pd.DataFra
 
 def outcome_chart(outcomes: Outcomes) -> Chart:
     """Return what the median forecast said against the return that followed."""
-    figure = _figure("return that followed, %", x_title="forecast of the return, %")
+    figure = empty_figure("return that followed, %", x_title="forecast of the return, %")
     predicted, actual = 100.0 * outcomes.predicted, 100.0 * outcomes.actual
     kept = np.unique(np.linspace(0, len(outcomes) - 1, MAXIMUM_POINTS // 2).astype(np.int64))
     figure.add_scatter(
@@ -165,7 +166,7 @@ def outcome_chart(outcomes: Outcomes) -> Chart:
 
 def reliability_chart(outcomes: Outcomes) -> Chart:
     """Return the observed share of ups against the predicted probability."""
-    figure = _figure("observed share of ups", x_title="predicted probability of up")
+    figure = empty_figure("observed share of ups", x_title="predicted probability of up")
     moved = outcomes.actual != 0.0
     bins = reliability_bins(outcomes.probability_up[moved], outcomes.actual[moved] > 0.0)
     observed = np.array([each.observed for each in bins])
@@ -199,7 +200,7 @@ def reliability_chart(outcomes: Outcomes) -> Chart:
 
 def confidence_chart(forecasts: pd.DataFrame, minimum: float | None) -> Chart:
     """Return how sure the forecasts were, with the least confidence that may trade."""
-    figure = _figure("forecasts", x_title="confidence")
+    figure = empty_figure("forecasts", x_title="confidence")
     confidence = forecasts["confidence"].to_numpy(dtype=np.float64)
     given = confidence[np.isfinite(confidence)]
     counts, edges = np.histogram(given, bins=50, range=(0.5, max(0.75, given.max(initial=0.5))))
@@ -222,20 +223,6 @@ def confidence_chart(forecasts: pd.DataFrame, minimum: float | None) -> Chart:
     return Chart("confidence", "Confidence", caption, figure)
 
 
-def _figure(y_title: str, x_title: str = "") -> Any:
-    figure = go.Figure(layout={"template": go.layout.Template()})
-    figure.update_layout(
-        margin={"l": 56, "r": 12, "t": 36, "b": 40},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hovermode="x unified",
-        xaxis={"title": {"text": x_title}, "zeroline": False},
-        yaxis={"title": {"text": y_title}, "zeroline": False, "automargin": True},
-    )
-    return figure
-
-
 def _add_curve(figure: Any, points: Sequence[EquityPoint], name: str, colour: str) -> str:
     equity = np.array([point.equity for point in points])
     return _add_line(figure, [point.time for point in points], equity, name, colour)
@@ -249,18 +236,8 @@ def _add_line(
     colour: str,
     **style: Any,
 ) -> str:
-    kept = thin(values, MAXIMUM_POINTS)
-    figure.add_scatter(
-        x=[times[index] for index in kept],
-        y=values[kept],
-        name=_plain(name),
-        mode="lines",
-        line={"color": colour, "width": 1.4},
-        **style,
-    )
-    if len(kept) == len(values):
-        return ""
-    return f" Drawn with the extremes of each stretch: {len(kept):,} points of {len(values):,}."
+    line = {"color": colour, "width": 1.4}
+    return add_line(figure, times, values, name, line, limit=MAXIMUM_POINTS, **style)
 
 
 def _add_trades(figure: Any, trades: Sequence[TradeRecord]) -> None:
@@ -329,44 +306,8 @@ def _add_forecast_interval(
         )
 
 
-def _shade_seen(figure: Any, times: Sequence[str], result: BacktestResult) -> None:
-    """Shade what the model had seen, from the first of the times on."""
-    seen = seen_until(result)
-    # A bar that closes at the cut is stamped a millisecond before it, and shows nothing seen.
-    if not times or seen is None or pd.Timestamp(times[0]) >= seen - pd.Timedelta(milliseconds=1):
-        return
-    # A shape beyond the data would stretch the axis.
-    end = min(seen, pd.Timestamp(times[-1]))
-    figure.add_shape(
-        type="rect",
-        x0=times[0],
-        x1=end.isoformat(),
-        y0=0,
-        y1=1,
-        yref="paper",
-        fillcolor=_SHADE,
-        line={"width": 0},
-        layer="below",
-        name="in-sample",
-    )
-    figure.add_annotation(
-        x=times[0],
-        y=0,
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        showarrow=False,
-        text="in-sample",
-    )
-
-
 def _iso(time: npt.NDArray[np.int64]) -> list[str]:
     return [f"{text}Z" for text in np.datetime_as_string(time.astype("datetime64[ms]"))]
-
-
-def _plain(text: str) -> str:
-    # The drawing library reads a few HTML tags in names; a name is no markup.
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _padded(low: float, high: float) -> list[float]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.report.numbers import NOTHING, hundredfold, number, percent, span
+
 if TYPE_CHECKING:
     from experiments.result import BacktestResult
     from lightning_models.evaluation.scores import ForecastScores
 
-__all__ = ["NOTHING", "Row", "coverage_rows", "forecast_rows", "metric_rows"]
-
-NOTHING = "\N{EN DASH}"
-"""What a table shows where there is no figure."""
+__all__ = ["Row", "coverage_rows", "forecast_rows", "metric_rows"]
 
 
 @dataclass(frozen=True)
@@ -43,36 +42,75 @@ def metric_rows(result: BacktestResult) -> list[Row]:
     return [
         Row(
             "Total return",
-            _percent(result.total_return_pct, signed=True),
-            against=_percent(held.total_return_pct if held else None, signed=True),
+            percent(result.total_return_pct, signed=True),
+            against=percent(held.total_return_pct if held else None, signed=True),
         ),
-        Row("Annualised return", _percent(annual, signed=True)),
+        Row("Annualised return", percent(annual, signed=True)),
+        *_costs_rows(result),
+        *_random_rows(result),
         Row(
             "Return above buy-and-hold, a year",
-            _percent(_hundredfold(result.excess_return), signed=True),
-            _span(_hundredfold(result.excess_low), _hundredfold(result.excess_high), "%", 1),
+            percent(hundredfold(result.excess_return), signed=True),
+            span(hundredfold(result.excess_low), hundredfold(result.excess_high), "%", 1),
         ),
         Row(
             "Sharpe ratio",
-            _number(result.sharpe_ratio),
-            _span(result.sharpe_low, result.sharpe_high),
-            _number(held.sharpe_ratio if held else None),
+            number(result.sharpe_ratio),
+            span(result.sharpe_low, result.sharpe_high),
+            number(held.sharpe_ratio if held else None),
         ),
-        Row("Sortino ratio", _number(result.sortino_ratio)),
+        *_deflated_rows(result),
+        Row("Sortino ratio", number(result.sortino_ratio)),
         Row(
             "Largest drawdown",
-            _percent(result.max_drawdown_pct),
-            against=_percent(held.max_drawdown_pct if held else None),
+            percent(result.max_drawdown_pct),
+            against=percent(held.max_drawdown_pct if held else None),
         ),
         Row("Trades", f"{result.total_trades:,}"),
         Row("Won / lost", f"{result.winning_trades:,} / {result.losing_trades:,}"),
-        Row("Win rate", _percent(result.win_rate) if result.total_trades else NOTHING),
-        Row("Profit factor", _number(result.profit_factor)),
-        Row("Average win / loss", f"{_number(result.avg_win)} / {_number(result.avg_loss)}"),
-        Row("Bars in the market", _percent(100.0 * result.exposure), against="100.0%"),
-        Row("Fees paid", _number(result.fees_paid)),
-        Row("Turnover, times the equity", _number(result.turnover)),
+        Row("Win rate", percent(result.win_rate) if result.total_trades else NOTHING),
+        Row("Profit factor", number(result.profit_factor)),
+        Row("Average win / loss", f"{number(result.avg_win)} / {number(result.avg_loss)}"),
+        Row("Bars in the market", percent(100.0 * result.exposure), against="100.0%"),
+        Row("Fees paid", number(result.fees_paid)),
+        Row("Funding paid", number(result.funding_paid, signed=True)),
+        *([Row("Liquidations", f"{result.liquidations:,}")] if result.liquidations else []),
+        Row("Turnover, times the equity", number(result.turnover)),
         Row("Rating", result.performance_rating if result.total_trades else "–"),
+    ]
+
+
+def _costs_rows(result: BacktestResult) -> list[Row]:
+    doubled = result.doubled_costs
+    if doubled is None:
+        return []
+    return [
+        Row("Total return, costs doubled", percent(doubled.total_return_pct, signed=True)),
+    ]
+
+
+def _random_rows(result: BacktestResult) -> list[Row]:
+    chance = result.random_exposure
+    if chance is None or chance.random_return_pct is None:
+        return []
+    return [
+        Row(
+            "Same exposure at random times",
+            percent(chance.random_return_pct, signed=True),
+            span(chance.random_return_low, chance.random_return_high, "%", 1),
+        )
+    ]
+
+
+def _deflated_rows(result: BacktestResult) -> list[Row]:
+    deflated = result.deflated_sharpe
+    if deflated is None:
+        return []
+    return [
+        Row(
+            f"Deflated Sharpe ratio, {deflated.trials:,} trials",
+            percent(hundredfold(deflated.probability)),
+        )
     ]
 
 
@@ -94,43 +132,43 @@ def forecast_rows(scores: ForecastScores | None) -> list[Row]:
     return [
         Row(
             "Log-loss, nats",
-            _number(scores.log_loss, 5),
-            _span(scores.log_loss_low, scores.log_loss_high, digits=5),
-            _number(scores.majority_log_loss, 5),
+            number(scores.log_loss, 5),
+            span(scores.log_loss_low, scores.log_loss_high, digits=5),
+            number(scores.majority_log_loss, 5),
         ),
         Row(
             "Gain in log-loss",
-            _number(scores.log_loss_gain, 5, signed=True),
-            _span(scores.log_loss_gain_low, scores.log_loss_gain_high, digits=5),
+            number(scores.log_loss_gain, 5, signed=True),
+            span(scores.log_loss_gain_low, scores.log_loss_gain_high, digits=5),
             "0",
         ),
         Row(
             "AUC",
-            _number(scores.auc, 4),
-            _span(scores.auc_low, scores.auc_high, digits=4),
+            number(scores.auc, 4),
+            span(scores.auc_low, scores.auc_high, digits=4),
             "0.5000",
         ),
         Row(
             "Directional accuracy",
-            _percent(_hundredfold(scores.directional_accuracy)),
-            _span(
-                _hundredfold(scores.directional_accuracy_low),
-                _hundredfold(scores.directional_accuracy_high),
+            percent(hundredfold(scores.directional_accuracy)),
+            span(
+                hundredfold(scores.directional_accuracy_low),
+                hundredfold(scores.directional_accuracy_high),
                 "%",
                 1,
             ),
-            _percent(_hundredfold(scores.majority_accuracy)),
+            percent(hundredfold(scores.majority_accuracy)),
         ),
         Row(
             "Brier score",
-            _number(scores.brier, 4),
-            _span(scores.brier_low, scores.brier_high, digits=4),
-            _number(scores.majority_brier, 4),
+            number(scores.brier, 4),
+            span(scores.brier_low, scores.brier_high, digits=4),
+            number(scores.majority_brier, 4),
         ),
         Row(
             "Expected calibration error",
-            _number(scores.ece, 4),
-            _span(scores.ece_low, scores.ece_high, digits=4),
+            number(scores.ece, 4),
+            span(scores.ece_low, scores.ece_high, digits=4),
         ),
     ]
 
@@ -152,28 +190,10 @@ def coverage_rows(result: BacktestResult) -> list[Row]:
     return [
         Row(
             f"Held by {kind} bounds",
-            _percent(100.0 * one.got),
-            _span(_hundredfold(one.low), _hundredfold(one.high), "%", 1),
-            _percent(100.0 * one.asked),
+            percent(100.0 * one.got),
+            span(hundredfold(one.low), hundredfold(one.high), "%", 1),
+            percent(100.0 * one.asked),
         )
         for kind, coverages in kinds
         for one in coverages
     ]
-
-
-def _hundredfold(fraction: float | None) -> float | None:
-    return None if fraction is None else 100.0 * fraction
-
-
-def _number(value: float | None, digits: int = 2, *, signed: bool = False) -> str:
-    return NOTHING if value is None else f"{value:{'+' if signed else ''},.{digits}f}"
-
-
-def _percent(value: float | None, *, signed: bool = False) -> str:
-    return NOTHING if value is None else f"{value:{'+' if signed else ''},.1f}%"
-
-
-def _span(low: float | None, high: float | None, unit: str = "", digits: int = 2) -> str:
-    if low is None or high is None:
-        return NOTHING
-    return f"{low:,.{digits}f}{unit} to {high:,.{digits}f}{unit}"

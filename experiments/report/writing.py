@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from lightning_models.candles.candles import Candles
     from lightning_models.evaluation.outcomes import Outcomes
 
-__all__ = ["ReportFiles", "write_report"]
+__all__ = [
+    "ReportFiles",
+    "SummaryFiles",
+    "trades_csv",
+    "write_files",
+    "write_report",
+    "write_summary",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +48,21 @@ class ReportFiles:
     """One row a trade, as CSV; a text that a spreadsheet would compute starts with ``'``."""
 
 
+@dataclass(frozen=True)
+class SummaryFiles:
+    """Where the summary of several backtests lies."""
+
+    html: Path
+    """One self-contained page."""
+    result: Path
+    """The result as JSON."""
+
+
 def write_report(
     result: BacktestResult,
     *,
     candles: Candles,
-    forecasts: pd.DataFrame,
+    forecasts: pd.DataFrame | None,
     outcomes: Outcomes | None,
     folder: str | Path,
 ) -> ReportFiles:
@@ -63,7 +80,7 @@ def write_report(
     forecasts
         One row a candle, in the candles' order: ``signal``, ``direction``, ``change_pct``,
         ``confidence``, ``predicted_price``, ``lower``, ``upper``; not-a-number where the
-        model gave none.
+        model gave none. None where the strategy has no model.
     outcomes
         Forecasts with the returns that followed, or None where there are none.
     folder
@@ -81,22 +98,74 @@ def write_report(
     ConfigError
         If `forecasts` lacks a column or has another number of rows than the candles.
     """
+    page = render_page(result, candles=candles, forecasts=forecasts, outcomes=outcomes)
+    return write_files(
+        folder,
+        page=page,
+        result=result.model_dump_json(),
+        trades=trades_csv(result.trades),
+    )
+
+
+def write_files(folder: str | Path, *, page: str, result: str, trades: str) -> ReportFiles:
+    """Write ``report.html``, ``result.json`` and ``trades.csv``, or none of them.
+
+    Parameters
+    ----------
+    folder
+        Created where it is missing.
+    page
+        HTML.
+    result
+        JSON.
+    trades
+        CSV, as `trades_csv` returns it.
+
+    Raises
+    ------
+    StorageError
+        As `write_report` does.
+    """
     place = Path(folder)
     files = ReportFiles(place / "report.html", place / "result.json", place / "trades.csv")
-    page = render_page(result, candles=candles, forecasts=forecasts, outcomes=outcomes)
     _put_in_place(
         place,
         {
             files.html: page.encode(),
-            files.result: (result.model_dump_json() + "\n").encode(),
-            files.trades: _trades_csv(result.trades).encode(),
+            files.result: (result + "\n").encode(),
+            files.trades: trades.encode(),
         },
     )
     _log.info("wrote the report to %s", files.html)
     return files
 
 
-def _trades_csv(trades: tuple[TradeRecord, ...]) -> str:
+def write_summary(folder: str | Path, page: str, result: str) -> SummaryFiles:
+    """Write ``report.html`` and ``result.json``, or neither.
+
+    Parameters
+    ----------
+    folder
+        Created where it is missing.
+    page
+        HTML.
+    result
+        JSON.
+
+    Raises
+    ------
+    StorageError
+        As `write_report` does.
+    """
+    place = Path(folder)
+    files = SummaryFiles(place / "report.html", place / "result.json")
+    _put_in_place(place, {files.html: page.encode(), files.result: (result + "\n").encode()})
+    _log.info("wrote the report to %s", files.html)
+    return files
+
+
+def trades_csv(trades: tuple[TradeRecord, ...]) -> str:
+    """Return trades as CSV with a heading; a text that a spreadsheet would compute is quoted."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(TradeRecord.model_fields), lineterminator="\n")
     writer.writeheader()

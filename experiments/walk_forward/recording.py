@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.tracking import MlflowClient
 
+from experiments.child_runs import PARENT_TAG
 from experiments.config import flatten
 from experiments.tracking import log_metrics, log_parameters, set_tags
 from lightning_models.bundle import bundle_sha256
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from experiments.walk_forward.running import FittedFold
 
 __all__ = ["FoldRuns"]
-
-# What MLflow's pages draw a tree of runs by.
-PARENT_TAG = "mlflow.parentRunId"
 
 
 class FoldRuns:

@@ -36,9 +36,12 @@ class LiquidatingBroker(MarginedBroker):
     # In cross mode: each position's last known price, and the bar that it is of.
     _known: dict[Any, float]
     _valued: dict[Any, tuple[Any, ...]]
+    # Between which levels each feed's orders leave its prices; None where orders have changed.
+    _bands: list[tuple[Any, float, float]] | None
 
     def _forget(self) -> None:
         super()._forget()
+        self._bands = None
         self._liquidations = {}
         self._openers = {}
         self._known = {}
@@ -54,6 +57,7 @@ class LiquidatingBroker(MarginedBroker):
         return None if order is None else float(order.created.price)
 
     def _keep_liquidation(self, data: Any) -> None:
+        self._bands = None
         level = self._liquidation_level(data)
         size = self.positions[data].size
         standing = self._liquidations.get(data)

@@ -88,7 +88,38 @@ class MarginedBroker(bt.brokers.BackBroker):
         whole = abs(self.positions[order.data].size) or closed
         return float(left - self._taken.get(order.data, 0.0) * min(1.0, closed / whole))
 
+    def _account_value(self) -> bool:
+        """Set what the account is worth, and return whether that could be told.
+
+        backtrader's own way asks each scheme three times a bar; here the terms are known.
+        """
+        if self.p.shortcash or self._fundhist or self._cash_addition:
+            return False
+        worth = notional = unrealised = 0.0
+        for data, position in self.positions.items():
+            size = position.size
+            if not size:
+                continue
+            comminfo = self.getcommissioninfo(data)
+            if type(comminfo) is not CryptoCommission:
+                return False
+            entry, close = position.price, data.close[0]
+            gain = size * (close - entry)
+            unrealised += gain
+            notional += abs(size) * entry + gain
+            worth += abs(size) * entry / comminfo.p.leverage + gain - self._taken.get(data, 0.0)
+        self._value = self.cash + worth
+        self._fundval = self._value / self._fundshares
+        self._valuemkt = worth
+        self._valuelever = self.cash + notional
+        self._valuemktlever = notional
+        self._leverage = notional / (worth or 1.0)
+        self._unrealized = unrealised
+        return True
+
     def _get_value(self, datas: Any = None, lever: bool = False) -> float:
+        if not datas and self._account_value():
+            return self._valuelever if lever else self._value
         value = super()._get_value(datas=datas, lever=lever)
         if datas:
             (first, *others) = datas

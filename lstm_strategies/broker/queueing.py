@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_strategies.broker.admitting import AdmittingBroker
 from lstm_strategies.broker.margined import traded_feed
 from lstm_strategies.broker.turns import Turn, turn_of
-from lstm_strategies.intrabar import is_untouched, prices_of
+from lstm_strategies.intrabar import bands_of, is_untouched, prices_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -20,14 +20,35 @@ class QueueingBroker(AdmittingBroker):
 
     def _all_untouched(self) -> bool:
         # Whether looking at each order would change none: no level touched, nothing to expire.
+        if self._bands is None:
+            self._bands = bands_of(self.pending)
+        for data, below, above in self._bands or ():
+            prices = prices_of(data)
+            # Without a price neither holds.
+            if not (below < prices.low and above > prices.high):
+                break
+        else:
+            if self._bands is not None:
+                return True
         return all(
             order.valid is None and (not order.active() or is_untouched(order))
             for order in self.pending
         )
 
+    def submit_accept(self, order: Any) -> Any:
+        """Take an order into the queue."""
+        self._bands = None
+        return super().submit_accept(order)
+
+    def cancel(self, order: Any, bracket: bool = False) -> Any:
+        """Take an order out of the queue."""
+        self._bands = None
+        return super().cancel(order, bracket)
+
     def _work(self, chosen: Callable[[Any], bool], last_stage: int | None = None) -> None:
         """Give each chosen order its turn, up to a stage."""
         done: set[int] = set()
+        self._bands = None
         queue = self._queue(chosen, done)
         while queue:
             turn, order = queue.pop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lstm_strategies.broker.stepping import SteppingBroker
 from lstm_strategies.broker.turns import AT_OPEN
+from lstm_strategies.commission import CryptoCommission
 from lstm_strategies.intrabar import has_level
 from lstm_strategies.parameters import CheckedParameters, takes_params
 
@@ -128,6 +129,7 @@ class SimulatedBroker(SteppingBroker, CheckedParameters):
         if self.p.margin_mode == "cross":
             self._value_at_open()
         # Most bars of a held position lie between its stop and its target.
+        changed = self._bands is None
         untouched = self._all_untouched()
         if not untouched:
             self._work(self._is_decided_at_open, last_stage=AT_OPEN)
@@ -140,6 +142,8 @@ class SimulatedBroker(SteppingBroker, CheckedParameters):
         if not untouched:
             self._work(lambda order: not (order.data in stepped and has_level(order)))
         self._end_bar()
+        if changed or self._bands is None:
+            self._end_orders()
 
     def _take_over(self) -> None:
         # backtrader's own broker has become one of this class, without its parameters.
@@ -152,8 +156,11 @@ class SimulatedBroker(SteppingBroker, CheckedParameters):
     def _charge_interest(self) -> None:
         for data, position in self.positions.items():
             if position:
+                comminfo = self.getcommissioninfo(data)
+                if type(comminfo) is CryptoCommission and not comminfo.p.interest:
+                    continue  # asking for the time of the bar costs more than it brings
                 now = data.datetime.datetime()
-                credit = self.getcommissioninfo(data).get_credit_interest(data, position, now)
+                credit = comminfo.get_credit_interest(data, position, now)
                 self.d_credit[data] += credit
                 self.cash -= credit
                 position.datetime = now
@@ -162,6 +169,8 @@ class SimulatedBroker(SteppingBroker, CheckedParameters):
         for data, position in self.positions.items():
             if position:
                 comminfo = self.getcommissioninfo(data)
+                if comminfo.stocklike:
+                    continue  # nothing is settled day by day
                 close = data.close[0]
                 self.cash += comminfo.cashadjust(position.size, position.adjbase, close)
                 position.adjbase = close
@@ -170,6 +179,9 @@ class SimulatedBroker(SteppingBroker, CheckedParameters):
         if self.p.margin_mode == "cross":
             self._value_at_close()
         self._get_value()
+
+    def _end_orders(self) -> None:
+        # Where no order has changed, what is known of them hasn't either.
         self._rested = {order.ref for order in self.pending if order.active()}
         self._entries.clear()
         self._checked = {ref: self._checked[ref] for ref in self._rested & self._checked.keys()}

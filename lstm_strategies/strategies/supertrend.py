@@ -60,8 +60,7 @@ class SuperTrendLine(bt.Indicator, CheckedParameters):
         self._put(upper, lower, 1.0 if self.data.close[0] >= middle else -1.0)
 
     def next(self) -> None:
-        """Move the bands; what was a bar before is read from the lines, so that asking twice is \
-harmless."""
+        """Move the bands; asked twice of one bar, answer the same."""
         upper, lower = self._bands()
         before = self.data.close[-1]
         last_upper, last_lower = self.lines.upper[-1], self.lines.lower[-1]

@@ -111,7 +111,7 @@ def test_the_account_adds_up(result):
         if trade.exit_price is not None:
             side = 1 if trade.direction == "LONG" else -1
             moved = side * trade.size * (trade.exit_price - trade.entry_price)
-            assert trade.pnl == pytest.approx(moved - trade.fees, abs=1e-6)
+            assert trade.pnl == pytest.approx(moved - trade.fees - trade.funding, abs=1e-6)
             assert trade.fees == pytest.approx(
                 0.0004 * trade.size * trade.entry_price
                 + _exit_fee(trade) * trade.size * trade.exit_price

@@ -139,7 +139,8 @@ def test_a_period_without_length_is_refused():
     "setting",
     [
         "cash=0", "cash=.inf", "cash=.nan", "min_confidence=-0.1", "min_edge=.inf", "top_share=1.1",
-        "risk_per_trade=0", "atr_period=0", "atr_stop=0", "taker_fee=1", "slippage=-0.1",
+        "risk_per_trade=0", "atr_period=0", "atr_stop=-1", "taker_fee=1", "leverage=0.5",
+        "funding_rate=0.1", "days_back=0", "slippage=-0.1",
         "replications=10", "seed=-1", "start=yesterday", "end=2022",
     ],
 )  # fmt: skip

@@ -52,9 +52,7 @@ def run(candles_of):
     def ran(rows, script, *, mode=None, kind=Scripted, leverage=1.0, **params):
         cerebro = bt.Cerebro(stdstats=False)
         broker = SimulatedBroker()
-        broker.addcommissioninfo(
-            CryptoCommission(maker_fee=0.0, taker_fee=0.0, leverage=leverage)
-        )
+        broker.addcommissioninfo(CryptoCommission(maker_fee=0.0, taker_fee=0.0, leverage=leverage))
         cerebro.setbroker(broker)
         cerebro.adddata(CandleData(dataname=candles_of(rows)))
         cerebro.addanalyzer(BacktestMetrics, _name="metrics")
@@ -260,7 +258,12 @@ def test_positions_are_never_more_than_the_fills_made(run):
     opened = np.concatenate(([100.0], close[:-1]))
     spread = rng.uniform(0.0, 0.01, 120)
     rows = np.column_stack(
-        [opened, np.maximum(opened, close) * (1 + spread), np.minimum(opened, close) * (1 - spread), close]
+        [
+            opened,
+            np.maximum(opened, close) * (1 + spread),
+            np.minimum(opened, close) * (1 - spread),
+            close,
+        ]
     )
     script = {bar: int(rng.integers(-1, 3)) for bar in range(1, 120)}
     strategy = run(

@@ -67,7 +67,7 @@ class Ended:
 def _as_it_was() -> Iterator[None]:
     # The command line sets up logging and the environment of its process for good.
     root = logging.getLogger()
-    names = ["", "lightning_models", "lstm_strategies", "lstm_strategies.strategy", "experiments"]
+    names = ["", "lightning_models", "lstm_strategies", "lstm_strategies.trading", "experiments"]
     levels = {name: logging.getLogger(name).level for name in names}
     handlers, environment = list(root.handlers), dict(os.environ)
     try:

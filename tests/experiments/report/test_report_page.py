@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,50 +10,11 @@ import pytest
 from experiments.report import charts
 from experiments.report.page import render_page
 from experiments.report.writing import write_report
+from tests.experiments.report.reader import EVIL, Reader, drawn_document
 
 
 def page_of(made) -> str:
     return render_page(made.result, **made.arguments)
-
-
-class Reader(HTMLParser):
-    """Collect the tags, the addresses and the text a reader sees."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.scripts: list[tuple[dict, str]] = []
-        self.text: list[str] = []
-        self._inside = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self._inside = tag
-        given = dict(attrs)
-        self.addresses += [given[name] for name in ("src", "href", "action") if name in given]
-        if tag == "script":
-            self.scripts.append((given, ""))
-
-    def handle_endtag(self, tag):
-        self._inside = ""
-
-    def handle_data(self, data):
-        if self._inside == "script":
-            given, text = self.scripts[-1]
-            self.scripts[-1] = (given, text + data)
-        elif self._inside != "style":
-            self.text.append(data)
-
-    @property
-    def figures(self) -> dict:
-        (text,) = (body for given, body in self.scripts if given.get("id") == "figures")
-        return json.loads(text)
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.text))
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +84,10 @@ def test_notes_configuration_and_fingerprints_are_shown(made):
     assert made.result.bundle_sha256 in words
 
 
-def shaded(reader: Reader, key: str) -> list[dict]:
-    shapes = reader.figures[key]["layout"].get("shapes", [])
-    return [shape for shape in shapes if shape.get("name") == "in-sample"]
-
-
 def test_candles_before_the_unseen_part_are_shaded_and_the_result_is_not(ordinary, made):
-    (shape,) = shaded(ordinary, "candles")
+    (shape,) = ordinary.shaded("candles")
     assert shape["x1"].startswith("2023-11-19T02:00:00")
-    assert shaded(ordinary, "equity") == []
+    assert ordinary.shaded("equity") == []
     assert "Out of sample" in ordinary.words
     assert "in-sample" not in ordinary.words
 
@@ -144,7 +96,7 @@ def test_mixed_period_is_shaded_in_every_time_chart_and_told_apart(made):
     cut = made.result.equity_curve[150].time
     reader = Reader(page_of(made.with_result(slice="mixed", unseen_from=cut)))
     for key in ("equity", "drawdown", "candles"):
-        (shape,) = shaded(reader, key)
+        (shape,) = reader.shaded(key)
         assert shape["x1"].startswith(cut[:23])
     assert re.search(r"In-sample until .* over 150 bars with 6 trades", reader.words)
     assert re.search(r"Out of sample after it: .* over 150 bars with 6 trades", reader.words)
@@ -162,12 +114,9 @@ def test_parts_of_a_mixed_period_make_up_the_whole(made):
 def test_period_that_was_wholly_seen_is_shaded_to_its_end(made):
     for unseen in (None, "2031-01-01T00:00:00Z"):
         reader = Reader(page_of(made.with_result(slice="in_sample", unseen_from=unseen)))
-        (shape,) = shaded(reader, "equity")
+        (shape,) = reader.shaded("equity")
         assert shape["x1"][:19] == made.result.equity_curve[-1].time[:19]
         assert "the model had seen this whole period" in reader.words
-
-
-EVIL = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>"
 
 
 def test_no_text_of_the_data_becomes_markup(make):
@@ -192,8 +141,7 @@ def test_no_text_of_the_data_becomes_markup(make):
     assert EVIL in reader.words
     # The check sees markup where there is any.
     assert "img" in Reader(page.replace("<main>", f"<main>{EVIL}")).tags
-    names = [trace.get("name", "") for trace in reader.figures["equity"]["data"]]
-    assert all("<" not in name for name in names)
+    assert all("<" not in name for name in reader.names("equity"))
 
 
 def test_no_trades_are_told_as_that(make):
@@ -255,31 +203,8 @@ def test_long_curve_is_thinned_and_the_caption_says_so(made, monkeypatch):
 
 
 def test_page_draws_itself_in_a_browser_without_a_network(make, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("no chromium on this machine")
     evil = make(trades=3, symbol=EVIL)
     files = write_report(evil.result, **evil.arguments, folder=tmp_path)
-    document = subprocess.run(
-        [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            files.html.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
+    document = drawn_document(files.html, tmp_path)
     assert document.count('class="main-svg"') >= 6
     assert "<title>taken" not in document

@@ -35,9 +35,7 @@ def rounded(fills):
 @pytest.mark.parametrize("name", NAMES)
 def test_trades_and_the_same_in_bulk_and_bar_by_bar(fills_of, candles, name):
     bulk = fills_of(name, candles)
-    barwise = fills_of(
-        name, candles, mode={"runonce": False, "preload": False, "exactbars": 1}
-    )
+    barwise = fills_of(name, candles, mode={"runonce": False, "preload": False, "exactbars": 1})
     assert rounded(bulk) == rounded(barwise)
     assert bulk, "a test in which nothing is traded shows nothing"
 
@@ -65,7 +63,7 @@ def finer_than(candles, parts=4):
     ):
         path = [opened, high, low, close] if rng.random() < 0.5 else [opened, low, high, close]
         for part in range(parts):
-            start = path[part] if part == 0 else path[part]
+            start = path[part]
             end = path[min(part + 1, 3)]
             rows.append([start, max(start, end), min(start, end), end, volume / parts])
             times.append(time + part * step)
@@ -236,4 +234,3 @@ def test_presets_carry_their_numbers(name, expected):
 def test_parameters_that_cannot_be_meant_are_refused(fills_of, candles, name, params, message):
     with pytest.raises(ParameterError, match=message):
         fills_of(name, candles, **params)
-
