@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -216,7 +218,8 @@ def judge_run(
     )
     doubled = None
     if config.doubled_costs and metrics["trades"]:
-        doubled = _doubled(run(2.0).analyzers.metrics.get_analysis())
+        with _told_once():
+            doubled = _doubled(run(2.0).analyzers.metrics.get_analysis())
     predictor = period.predictor
     result = BacktestResult.model_validate(
         {
@@ -250,6 +253,18 @@ def judge_run(
         }
     )
     return Backtest(result, period, judgement, returns)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    # The same strategy on the same candles: what there was to warn of was said the first time.
+    logger = logging.getLogger("lstm_strategies")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def with_trials(one: Backtest, trial_sharpes: Floats, *, trials: int | None = None) -> Backtest:
@@ -387,8 +402,20 @@ def _notes(
             notes.append(f"Trading was stopped {times}, since {words} reached its limit.")
     if metrics["liquidations"]:
         notes.append(f"{metrics['liquidations']} positions were liquidated by the exchange.")
-    if _usage(strategy) is not None:
-        notes.append(
-            "A language model was asked, and may have read about this period in its training data."
-        )
-    return notes
+    return [*notes, *_words_on_the_analyst(strategy)]
+
+
+def _words_on_the_analyst(strategy: Any) -> list[str]:
+    if not getattr(strategy, "p", None) or not getattr(strategy.p, "use_llm", False):
+        return []
+    usage = strategy.analyst_usage
+    answered = usage.cached + usage.calls - usage.failed - usage.unusable
+    if not answered:
+        return [
+            "The language model abstained throughout: it is as if it had not been asked for, and "
+            "the other parts took over its weight."
+        ]
+    return [
+        f"A language model gave its view on {answered} bars, and may have read about this period "
+        "in its training data."
+    ]

@@ -15,6 +15,7 @@ from experiments.backtest_period import history_of
 from experiments.backtesting import Backtest, judge_run, period_of, predictor_for, with_trials
 from experiments.config import BacktestConfig, validated
 from experiments.result import BacktestResult, Slice
+from experiments.significance import MINIMUM_TRADES
 from experiments.strategy_config import TOLD, default_parameters
 from experiments.superiority import Superiority, superiority
 from lightning_models.candles import Candles, read_candles
@@ -238,17 +239,24 @@ def _result(backtests: Sequence[Backtest], metric: str, config: BacktestConfig) 
         best_strategy=first.strategy,
         best_metric=metric,
         superiority=found,
-        verdict=_worded(first.strategy, metric, found),
+        verdict=_worded(results, metric, found),
         data_fingerprint=first.data_fingerprint,
     )
 
 
-def _worded(best: str, metric: str, found: Superiority) -> str:
-    if best == found.best:
-        return found.verdict
-    return (
-        f"{best} is ranked first by {metric}; what was tested is another measure. {found.verdict}"
-    )
+def _worded(results: Sequence[BacktestResult], metric: str, found: Superiority) -> str:
+    words = [found.verdict]
+    best = results[0].strategy
+    if best != found.best:
+        words.insert(0, f"{best} is ranked first by {metric}; what was tested is another measure.")
+    shown = {*found.better_than_against, *((found.best,) if found.best_is_distinguishable else ())}
+    for one in results:
+        if one.strategy in shown and one.total_trades < MINIMUM_TRADES:
+            words.append(
+                f"{one.strategy} closed {one.total_trades} trades, and fewer than {MINIMUM_TRADES} "
+                "are too few to rely on that."
+            )
+    return " ".join(words)
 
 
 def _worst_slice(results: Sequence[BacktestResult]) -> Slice:

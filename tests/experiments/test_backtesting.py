@@ -34,7 +34,7 @@ def run(trained, candles, place):
     """Backtest the tiny model, with few replications unless told otherwise."""
 
     def backtested(given=candles, **settings):
-        plain = {"min_confidence": THRESHOLD, "replications": 100}
+        plain = {"min_confidence": THRESHOLD, "replications": 100, "doubled_costs": False}
         config = BacktestConfig(model=str(trained.model.path), **{**plain, **settings})
         return backtest(config, given, home=place)
 
@@ -310,3 +310,72 @@ def _mean_true_range(candles, row):
 def _exit_fee(trade):
     # A target is a limit order that rests in the book; everything else takes.
     return 0.0002 if trade.exit_reason == "target" else 0.0004
+
+
+def test_doubled_costs_are_those_of_a_run_with_twice_the_fees(run):
+    result = run(doubled_costs=True)
+    again = run(maker_fee=0.0004, taker_fee=0.0008)
+    assert result.doubled_costs.total_return_pct == pytest.approx(again.total_return_pct)
+    assert result.doubled_costs.total_return_pct < result.total_return_pct
+    assert result.doubled_costs.fees_paid == pytest.approx(again.fees_paid)
+
+
+def test_a_result_that_may_be_luck_is_never_called_more_than_average(candles, place):
+    # Sixty trials: what one alone could pass is expected of the best of so many.
+    for trials in (1, 60):
+        config = BacktestConfig(
+            strategy="supertrend", replications=200, doubled_costs=False, trials=trials
+        )
+        result = backtest(config, candles, home=place)
+        if "Distinguishable from luck" not in result.verdict:
+            assert result.performance_rating in ("AVERAGE", "POOR")
+    assert "after 60 trials" in result.verdict or "Too few trades" in result.verdict
+    assert result.performance_rating in ("AVERAGE", "POOR")
+
+
+def test_the_same_exposure_at_random_stands_beside_it(result):
+    chance = result.random_exposure
+    assert chance.random_return_low < chance.random_return_high
+    assert 0.0 < chance.p_value <= 1.0
+    assert "held at random" in result.verdict
+
+
+def test_a_strategy_without_a_model_has_none_in_its_result(candles, place):
+    config = BacktestConfig(strategy="rsi_ema", replications=100, doubled_costs=False)
+    result = backtest(config, candles, home=place)
+    assert (result.model, result.bundle_sha256, result.unseen_from) == (None, None, None)
+    assert result.forecasts is None
+    assert result.slice == "out_of_sample"
+    assert 0.0 < result.traded_share < 1.0
+
+
+def test_a_model_that_is_not_needed_dates_the_period_all_the_same(trained, candles, place, unseen):
+    config = BacktestConfig(
+        strategy="rsi_ema", model=str(trained.model.path), replications=100, doubled_costs=False
+    )
+    result = backtest(config, candles, home=place)
+    assert result.start_date >= iso_utc(unseen - 1)
+    assert result.model is None
+
+
+def test_days_back_count_from_the_end(candles, place):
+    config = BacktestConfig(strategy="rsi_ema", days_back=5, replications=100, doubled_costs=False)
+    result = backtest(config, candles, home=place)
+    assert result.start_date == iso_utc(
+        int(candles.time[-1]) + candles.period_ms - 5 * 86_400_000 - 1
+    )
+
+
+def test_leverage_pays_funding_and_trades_say_so(run):
+    plain, levered = run(), run(leverage=3.0)
+    assert plain.funding_paid == 0.0
+    assert levered.funding_paid == pytest.approx(sum(one.funding for one in levered.trades))
+    assert levered.funding_paid != 0.0
+    gained = sum(trade.pnl for trade in levered.trades)
+    assert gained == pytest.approx(levered.total_return, abs=1e-6)
+
+
+def test_detail_of_another_symbol_or_no_finer_timeframe_is_refused(candles, place):
+    config = BacktestConfig(strategy="rsi_ema", replications=100)
+    with pytest.raises(ConfigError, match="give finer candles than"):
+        backtest(config, candles, home=place, detail=candles)

@@ -41,6 +41,7 @@ def test_the_benchmarks_that_are_promised_are_there():
     assert list(BENCHMARKS) == [
         "training-step",
         "backtest",
+        "strategies",
         "forecast",
         "memory",
         "sequence",

@@ -86,6 +86,7 @@ def loss(model, home, candles, *, uncalibrated=False, **period):
     return -np.log(right).mean()
 
 
+@pytest.mark.soak
 def test_it_is_better_than_its_parent_on_candles_that_neither_has_seen(regime):
     home, parent, tuned = regime
     child = tuned[0.0]

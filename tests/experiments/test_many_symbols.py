@@ -45,6 +45,7 @@ def test_each_symbol_has_an_account_of_its_own(market, home):
     assert result.verdict.startswith("All 3 accounts together:")
 
 
+@pytest.mark.soak
 def test_two_processes_find_what_one_finds(market, home):
     one = backtest_symbols(BacktestConfig(**PLAIN), market, home=home, jobs=1)
     two = backtest_symbols(BacktestConfig(**PLAIN), market, home=home, jobs=2)

@@ -47,6 +47,19 @@ def run_mode(request):
     return dict(request.param)
 
 
+# Bar by bar a forecast takes its time: those that differ most, and the rest in `make soak`.
+TELLING_MODES = [
+    pytest.param(mode, marks=() if number in (0, 3, 4, 8) else pytest.mark.soak, id=_name(mode))
+    for number, mode in enumerate(RUN_MODES)
+]
+
+
+@pytest.fixture(params=TELLING_MODES)
+def telling_mode(request):
+    """One combination of `run_mode`, the less telling ones in `make soak`."""
+    return dict(request.param)
+
+
 @pytest.fixture(params=[RUN_MODES[0], RUN_MODES[4]], ids=["runonce", "next"])
 def both_ways(request):
     """The two extremes of `run_mode`: everything at once, and bar by bar in little memory."""

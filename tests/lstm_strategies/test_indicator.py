@@ -118,10 +118,10 @@ def assert_same_lines(got, expected):
         )
 
 
-def test_lines_are_the_batch_forecast_in_every_run_mode(record, predictor, candles, run_mode):
-    strategy = record(added(CandleData(dataname=candles)), mode=run_mode)
+def test_lines_are_the_batch_forecast_in_every_run_mode(record, predictor, candles, telling_mode):
+    strategy = record(added(CandleData(dataname=candles)), mode=telling_mode)
     assert strategy.forecast.in_bulk == (
-        run_mode == {"runonce": True, "preload": True, "exactbars": 0}
+        telling_mode == {"runonce": True, "preload": True, "exactbars": 0}
     )
     assert_rows_are(strategy, predictor.predict_batch(candles), predictor.required_bars)
 
@@ -355,6 +355,7 @@ def test_missing_price_silences_the_forecast_until_the_history_is_whole_again(
     assert back in told
 
 
+@pytest.mark.soak
 def test_longest_feature_set_runs_in_the_smallest_memory(trained, trained_on_everything, both_ways):
     candles = trained.candles[0].between(None, int(trained.candles[0].time[700]))
     longest = trained_on_everything

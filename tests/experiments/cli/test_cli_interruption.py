@@ -18,6 +18,7 @@ RUN = "from experiments.cli.app import run; run()"
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process alone")
 def test_training_stopped_by_ctrl_c_goes_on_to_the_same_weights(
     cli, shop, market, home, other_home, tiny_options

@@ -67,6 +67,7 @@ def test_a_forecast_by_folder_needs_no_trainer(imported):
     assert "pytorch_lightning" not in imported
 
 
+@pytest.mark.soak
 def test_quickstart_in_a_fresh_home_says_nothing_but_its_results(tmp_path):
     ended = python(
         RUN, "quickstart", "--home", tmp_path / "home", "--set", "training.epochs=1",

@@ -52,6 +52,7 @@ def own_feature(tmp_path):
     del sys.modules["user_carried"]
 
 
+@pytest.mark.soak
 def test_folds_in_two_processes_give_the_numbers_of_one_bit_for_bit(
     tiny_config, two_symbols, own_feature, tmp_path
 ):
