@@ -26,7 +26,7 @@ from lightning_models.errors import ConfigError
 from lightning_models.home import Home, find_home
 from lightning_models.predictor import Predictor
 from lstm_strategies.funding import FUNDING_PERIOD_MS
-from lstm_strategies.models import predictor_of
+from lstm_strategies.models import at_timeframe, predictor_of
 from lstm_strategies.performance import (
     bar_returns,
     capped_rating,
@@ -119,9 +119,24 @@ def backtest(
     return done.result
 
 
-def predictor_for(config: BacktestConfig, home: Home) -> Predictor | None:
-    """Return the predictor of a configuration's model, None where it names none."""
-    return None if config.model is None else predictor_of(config.model, str(home.path))
+def predictor_for(config: BacktestConfig, home: Home, candles: Candles) -> Predictor | None:
+    """Return the predictor of a configuration's model, None where it names none.
+
+    Parameters
+    ----------
+    config
+        Whose ``any_timeframe`` says whether it is asked about these candles as they are.
+    home
+        Of the registry.
+    candles
+        To be traded.
+    """
+    if config.model is None:
+        return None
+    predictor = predictor_of(config.model, str(home.path))
+    if config.any_timeframe and candles.timeframe != predictor.timeframe:
+        return at_timeframe(predictor, candles.timeframe)
+    return predictor
 
 
 def run_backtest(
@@ -162,7 +177,7 @@ def period_of(
     history, not_before
         As for `experiments.backtest_period.choose_period`.
     """
-    predictor = predictor_for(config, home)
+    predictor = predictor_for(config, home, candles)
     if predictor is not None and not strategy_named(config.strategy).needs_model:
         candles = read_candles(candles, timeframe=predictor.timeframe)
         not_before = max(not_before, predictor.bundle.unseen_from_ms)
@@ -385,6 +400,11 @@ def _notes(
             f"{strategy.threshold:g}: honest confidence is small. top_share=0.1 asks for the "
             "model's own most confident tenth."
         )
+    if config.any_timeframe and strategy.needs_model:
+        notes.append(
+            "The model was asked about candles of whatever timeframe: where it is not the one it "
+            "was trained on, its confidence and its bounds may mean nothing."
+        )
     refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
     if refused:
         notes.append(
@@ -411,11 +431,13 @@ def _words_on_the_analyst(strategy: Any) -> list[str]:
     usage = strategy.analyst_usage
     answered = usage.cached + usage.calls - usage.failed - usage.unusable
     if not answered:
-        return [
+        note = (
             "The language model abstained throughout: it is as if it had not been asked for, and "
             "the other parts took over its weight."
-        ]
-    return [
-        f"A language model gave its view on {answered} bars, and may have read about this period "
-        "in its training data."
-    ]
+        )
+    else:
+        note = (
+            f"A language model gave its view on {answered} bars, and may have read about this "
+            "period in its training data."
+        )
+    return [note]

@@ -35,7 +35,14 @@ RANKINGS: Final[tuple[str, ...]] = get_args(Ranking)
 """What strategies can be ranked by; a drawdown is better the smaller it is."""
 
 # What has to be alike for results to be comparable.
-_SHARED: Final = (*AccountConfig.model_fields, "start", "end", "days_back", "in_sample")
+_SHARED: Final = (
+    *AccountConfig.model_fields,
+    "start",
+    "end",
+    "days_back",
+    "in_sample",
+    "any_timeframe",
+)
 
 
 class ComparisonResult(BaseModel):
@@ -186,7 +193,7 @@ def run_comparison(
 ) -> Comparison:
     """Compare without writing anything; takes what `compare` does."""
     _check_alike(configs)
-    predictors = [predictor_for(config, home) for config in configs]
+    predictors = [predictor_for(config, home, candles) for config in configs]
     timeframes = {one.timeframe for one in predictors if one is not None}
     if len(timeframes) > 1:
         raise ConfigError(
@@ -250,12 +257,12 @@ def _worded(results: Sequence[BacktestResult], metric: str, found: Superiority) 
     if best != found.best:
         words.insert(0, f"{best} is ranked first by {metric}; what was tested is another measure.")
     shown = {*found.better_than_against, *((found.best,) if found.best_is_distinguishable else ())}
-    for one in results:
-        if one.strategy in shown and one.total_trades < MINIMUM_TRADES:
-            words.append(
-                f"{one.strategy} closed {one.total_trades} trades, and fewer than {MINIMUM_TRADES} "
-                "are too few to rely on that."
-            )
+    words += [
+        f"{one.strategy} closed {one.total_trades} trades, and fewer than {MINIMUM_TRADES} are "
+        "too few to rely on that."
+        for one in results
+        if one.strategy in shown and one.total_trades < MINIMUM_TRADES
+    ]
     return " ".join(words)
 
 

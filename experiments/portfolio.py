@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from experiments.backtest_period import Period
-from experiments.backtesting import period_of, predictor_for
+from experiments.backtesting import period_of
 from experiments.config import BacktestConfig
 from experiments.many_symbols import SymbolFailure
 from experiments.result import (
@@ -162,8 +162,7 @@ def backtest_portfolio(
 
     place = find_home(home)
     config, note = _shared_out(config, len(candles))
-    predictor = predictor_for(config, place)
-    _check(candles, resampled=predictor is not None)
+    _check(candles, resampled=config.model is not None and not config.any_timeframe)
     periods, failures = _periods(config, candles, place)
     result = _judged(config, periods, failures, place, {one.symbol: one for one in details})
     result = result.model_copy(update={"notes": (*note, *result.notes)})

@@ -54,7 +54,7 @@ def latest_signal(
             f"{config.strategy} has no fused score to make a signal of: choose one of "
             f"{', '.join(fused)}"
         )
-    predictor = predictor_for(config, place)
+    predictor = predictor_for(config, place, candles)
     given = candles if predictor is None else read_candles(candles, timeframe=predictor.timeframe)
     needed = history_of([config.strategy], predictor)
     if len(given) < needed:

@@ -86,6 +86,7 @@ def build_cerebro(
     told: dict[str, Any] = {"trade_from": trade_from, **config.strategy_parameters()}
     if kind.needs_model and predictor is not None:
         told |= {"model": predictor.model, "home": str(home.path), "in_sample": config.in_sample}
+        told["any_timeframe"] = config.any_timeframe
     if config.use_llm:
         told |= _told_of(config.analyst)
     cerebro.addstrategy(kind, **told)

@@ -53,7 +53,7 @@ _NAMED: Final = (
     "use_llm",
 )
 
-TOLD: Final = ("model", "home", "in_sample", "fallback", "trade_from")
+TOLD: Final = ("model", "home", "in_sample", "fallback", "trade_from", "any_timeframe")
 """Parameters that the backtest itself gives to a strategy."""
 
 
@@ -87,6 +87,9 @@ class StrategyConfig(BaseModel):
         None for a strategy that needs none.
     in_sample
         Whether to trade before the model's `unseen_from` too; such results are shaded.
+    any_timeframe
+        Whether a model of another timeframe than the candles' is asked about them as they are;
+        otherwise they are resampled to its own.
     min_confidence
         What an entry needs: calibrated probability of ``forecast``, strength of the fused score
         of the others; a fraction, 0.6 for 60 %.
@@ -124,6 +127,7 @@ class StrategyConfig(BaseModel):
     strategy: str = "forecast"
     model: PathText | None = None
     in_sample: bool = False
+    any_timeframe: bool = False
     min_confidence: Fraction | None = None
     min_edge: NonNegativeFloat | None = None
     top_share: Fraction | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import pandas as pd
 from lightning_models.candles.candles import Candles
 from lightning_models.candles.reading import read_candles
 from lightning_models.candles.timestamps import iso_utc
+from lightning_models.data.horizons import resolve_horizons
 from lightning_models.errors import (
     BundleError,
     ConfigError,
@@ -31,7 +33,7 @@ from lightning_models.features.compute import (
 from lightning_models.forecast import INTERVAL, Forecast, ForecastArrays, forecast_lines
 from lightning_models.recursive import forecast_path
 from lightning_models.spelling import nearest_names
-from lightning_models.timeframes import bar_stamp
+from lightning_models.timeframes import bar_stamp, check_timeframe
 from lightning_models.timeouts import timeout_probability
 
 if TYPE_CHECKING:
@@ -111,6 +113,46 @@ class Predictor:
     def horizons(self) -> tuple[str, ...]:
         """Names of the horizons, the default one first."""
         return tuple(horizon.name for horizon in self._bundle.horizons)
+
+    def at_timeframe(self, timeframe: str) -> Predictor:
+        """Return this model as one that reads candles of another timeframe.
+
+        Its features are free of scale and count candles, so it can be asked; nothing says that
+        it knows anything of them. Its horizons keep their number of candles and change names.
+
+        Parameters
+        ----------
+        timeframe
+            Of the candles.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such timeframe, or the forecasts are a walk-forward's, which were
+            made beforehand for their own candles.
+
+        Examples
+        --------
+        >>> from lightning_models.forecasters.untrained import statistical_predictor
+        >>> statistical_predictor("6h").at_timeframe("1h").horizons
+        ('1h',)
+        """
+        if timeframe == self.timeframe:
+            return self
+        if type(self) is not Predictor:
+            raise ConfigError(
+                f"{self.model} has forecasts of {self.timeframe} candles only: give it a feed of "
+                "those"
+            )
+        reach = [horizon.candles for horizon in self._bundle.horizons]
+        bundle = self._bundle.model_copy(
+            update={
+                "timeframe": check_timeframe(timeframe),
+                "horizons": resolve_horizons(reach, timeframe),
+            }
+        )
+        digest = hashlib.sha256(f"{self._sha256} {timeframe}".encode()).hexdigest()
+        return Predictor(bundle, self._runner, model=self._model, sha256=digest)
 
     def horizon_position(self, horizon: str = "") -> int:
         """Return a horizon's place on the horizon axis; an empty name is the first.

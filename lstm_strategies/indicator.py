@@ -64,6 +64,7 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
       - ``home`` (""): folder of the registry; ``$LSTM_HOME`` or the user's by default.
       - ``fallback`` (""): what to forecast with, and warn, where there is no such model, such
         as ``statistical``.
+      - ``any_timeframe`` (False): ask a model of another timeframe than the feed's, and warn.
 
     Attributes
     ----------
@@ -90,6 +91,7 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         ("min_confidence", 0.0),
         ("home", ""),
         ("fallback", ""),
+        ("any_timeframe", False),
     )
     plotinfo: Any = {"subplot": True, "plotyhlines": [0.0, 0.5, 1.0], "plotlinelabels": True}
     # Up lies above the middle in green, down below it in red, and the confidence over both.
@@ -115,7 +117,11 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
         check_positive("level", self.p.level)
         check_fraction("min_confidence", self.p.min_confidence)
         self.predictor: Predictor = predictor_of(
-            self.p.model, self.p.home, fallback=self.p.fallback, data=self.data
+            self.p.model,
+            self.p.home,
+            fallback=self.p.fallback,
+            data=self.data,
+            any_timeframe=self.p.any_timeframe,
         )
         try:
             self.predictor.check_level(self.p.level)

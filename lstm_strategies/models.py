@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +15,23 @@ from lightning_models.loading import UNTRAINED
 from lightning_models.predictor import Predictor
 from lstm_strategies.feed import candle_timeframe_of
 
-__all__ = ["analyst_folder", "cache_folder", "predictor_of"]
+__all__ = ["analyst_folder", "at_timeframe", "cache_folder", "predictor_of"]
+
+_log = logging.getLogger(__name__)
 
 _loaded: dict[tuple[str, str], Predictor] = {}
 
 _FIXED: Final = re.compile(r"models:/[^/@]+/\d+")
 
 
-def predictor_of(model: str, home: str = "", *, fallback: str = "", data: Any = None) -> Predictor:
+def predictor_of(
+    model: str,
+    home: str = "",
+    *,
+    fallback: str = "",
+    data: Any = None,
+    any_timeframe: bool = False,
+) -> Predictor:
     """Return the predictor of a model, loading it if this process has not yet.
 
     A registered version is loaded once. An alias is looked up each time, so that a later run
@@ -37,6 +48,8 @@ def predictor_of(model: str, home: str = "", *, fallback: str = "", data: Any = 
         What to load where there is no such model; by default that is an error.
     data
         Feed whose timeframe and market the short name ``statistical`` stands for.
+    any_timeframe
+        Whether a model of another timeframe than that of `data` is asked all the same.
 
     Raises
     ------
@@ -53,7 +66,30 @@ def predictor_of(model: str, home: str = "", *, fallback: str = "", data: Any = 
         known = _loaded.setdefault((fresh.model, fresh.sha256), fresh)
         if _FIXED.fullmatch(known.model):
             _loaded[known.model, str(place.path)] = known
-    return known
+    timeframe = None if data is None else candle_timeframe_of(data)
+    if not any_timeframe or timeframe in (None, known.timeframe):
+        return known
+    return at_timeframe(known, str(timeframe))
+
+
+@cache
+def at_timeframe(predictor: Predictor, timeframe: str) -> Predictor:
+    """Return a model as one of another timeframe, and warn, once a process.
+
+    Raises
+    ------
+    ConfigError
+        As `lightning_models.predictor.Predictor.at_timeframe` does.
+    """
+    asked = predictor.at_timeframe(timeframe)
+    _log.warning(
+        "%s was trained on %s candles and is asked about %s ones: its confidence and its bounds "
+        "were calibrated on the former, and may mean nothing here",
+        predictor.model,
+        predictor.timeframe,
+        timeframe,
+    )
+    return asked
 
 
 def _of_feed(model: str, data: Any) -> str:

@@ -61,6 +61,8 @@ class LSTMStrategy(TradingStrategy):
       - ``home`` (""): folder of the registry; ``$LSTM_HOME`` or the user's by default.
       - ``fallback`` (""): what to forecast with, and warn, where there is no such model, such
         as ``statistical``.
+      - ``any_timeframe`` (False): ask a model of another timeframe than the first feed's, and
+        warn.
 
     Attributes
     ----------
@@ -97,6 +99,7 @@ class LSTMStrategy(TradingStrategy):
         ("in_sample", False),
         ("home", ""),
         ("fallback", ""),
+        ("any_timeframe", False),
     )
 
     def __init__(self) -> None:
@@ -106,6 +109,7 @@ class LSTMStrategy(TradingStrategy):
             self.p.home,
             fallback=self.p.fallback,
             data=self.datas[0] if self.datas else None,
+            any_timeframe=self.p.any_timeframe,
         )
         bundle = self.predictor.bundle
         self.largest_confidence = 0.0
@@ -118,7 +122,13 @@ class LSTMStrategy(TradingStrategy):
     def attach_indicators(self, data: Any) -> int:
         """Attach what is read of a feed; return the number of the first bar that has all of it."""
         # An alias may move while a backtest runs; its version doesn't.
-        forecast = attach(LSTMForecast, data, model=self.predictor.model, home=self.p.home)
+        forecast = attach(
+            LSTMForecast,
+            data,
+            model=self.predictor.model,
+            home=self.p.home,
+            any_timeframe=self.p.any_timeframe,
+        )
         self.forecasts[data] = forecast
         return int(forecast._minperiod)
 

@@ -132,6 +132,8 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
             max_daily_loss=self.p.max_daily_loss, max_drawdown=self.p.max_drawdown
         )
         self._watched = bool(self.p.max_daily_loss or self.p.max_drawdown)
+        self._measured: tuple[int, int, float] | None = None
+        self._spread = math.nan
         self._first_sizer = self._sizer
         upgrade_broker(self.broker)
 
@@ -372,8 +374,12 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
         ]
 
     def _ranges(self, data: Any, multiple: float) -> float:
-        spread = mean_true_range(data, int(self.p.atr_period))
-        return math.nan if spread is None else multiple * spread
+        # Stop, target and size of one entry all ask for it.
+        bar = (id(data), len(data), data.close[0])
+        if bar != self._measured:
+            spread = mean_true_range(data, int(self.p.atr_period))
+            self._measured, self._spread = bar, math.nan if spread is None else spread
+        return multiple * self._spread
 
     def _watch_equity(self) -> None:
         before = self._breakers.blocked

@@ -63,6 +63,12 @@ class TradingOptions:
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="Trade on what the model has seen, too; shaded.")
     ] = False
+    any_timeframe: Annotated[
+        bool,
+        typer.Option(
+            "--any-timeframe", help="Ask a model about candles of another timeframe than its own."
+        ),
+    ] = False
     cash: Annotated[
         float | None,
         typer.Option("--cash", "--initial-capital", help="At the start; 10000."),
@@ -106,6 +112,7 @@ class TradingOptions:
             "end": None if self.end is None else moment_of(self.end, option="--to"),
             "days_back": self.days_back,
             "in_sample": self.in_sample or None,
+            "any_timeframe": self.any_timeframe or None,
             "cash": self.cash,
             "leverage": self.leverage,
             "position_size": self.position_size,
@@ -163,7 +170,6 @@ def read_traded(trading: TradingOptions) -> list[Candles]:
         As reading and loading do.
     """
     from experiments.cli.logs import quiet_mlflow
-    from experiments.cli.sources import closed_by_now, read_sources
     from lightning_models.errors import ConfigError
     from lightning_models.loading import load_predictor
 
@@ -172,13 +178,21 @@ def read_traded(trading: TradingOptions) -> list[Candles]:
         with errors.status("loading the model"), quiet_mlflow():
             predictor = load_predictor(trading.model, home=trading.home)
         market = predictor.bundle.market
+        if trading.any_timeframe:
+            return _read(trading, timeframe, market)
         if timeframe not in (None, predictor.timeframe):
             raise ConfigError(
                 f"{predictor.model} reads {predictor.timeframe} candles, and --timeframe asks for "
-                f"{timeframe}: leave --timeframe out, and finer candles are resampled, or train a "
-                f"model on {timeframe}"
+                f"{timeframe}: leave --timeframe out, and finer candles are resampled, train a "
+                f"model on {timeframe}, or ask this one all the same with --any-timeframe"
             )
         timeframe = predictor.timeframe
+    return _read(trading, timeframe, market)
+
+
+def _read(trading: TradingOptions, timeframe: str | None, market: str) -> list[Candles]:
+    from experiments.cli.sources import closed_by_now, read_sources
+
     with errors.status("reading candles"):
         read = read_sources(trading.data, timeframe=timeframe, market=market)
         return [closed_by_now(one) for one in read]

@@ -47,12 +47,8 @@ class RSIWithEMA(ClassicStrategy):
         return {
             # The plain one divides by zero where no bar fell.
             "rsi": bt.indicators.RSI_Safe(data.close, period=int(self.p.rsi_period)),
-            "fast": bt.indicators.ExponentialMovingAverage(
-                data.close, period=int(self.p.ema_fast)
-            ),
-            "slow": bt.indicators.ExponentialMovingAverage(
-                data.close, period=int(self.p.ema_slow)
-            ),
+            "fast": bt.indicators.ExponentialMovingAverage(data.close, period=int(self.p.ema_fast)),
+            "slow": bt.indicators.ExponentialMovingAverage(data.close, period=int(self.p.ema_slow)),
         }
 
     def decide(self, feed: Standing) -> int:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lightning_models import Forecast, load_predictor, simulate_market
 from lightning_models.bundle import write_bundle
+from lightning_models.candles import Candles
 from lightning_models.data.datamodule import CandleDataModule, DataConfig
 from lightning_models.errors import (
     BundleError,
@@ -339,3 +340,24 @@ def test_a_path_is_to_be_read_first(predictor, path):
 def test_what_names_no_model_is_refused_with_what_does(model):
     with pytest.raises(ConfigError, match=r"names no model: give models:/NAME@champion"):
         load_predictor(model)
+
+
+def test_at_another_timeframe_it_counts_the_same_candles(trained):
+    predictor, candles = trained.predictor(), trained.candles[0]
+    other = predictor.at_timeframe("4h")
+    stretched = Candles(
+        symbol=candles.symbol,
+        timeframe="4h",
+        market=candles.market,
+        time=candles.time[0] // 14_400_000 * 14_400_000
+        + np.arange(len(candles), dtype=np.int64) * 14_400_000,
+        ohlcv=candles.ohlcv,
+    )
+    np.testing.assert_allclose(
+        other.predict_batch(stretched)["confidence"], predictor.predict_batch(candles)["confidence"]
+    )
+    assert other.timeframe == "4h"
+    assert other.sha256 != predictor.sha256
+    assert other.horizons == ("4h",)
+    with pytest.raises(BundleError, match="another timeframe"):
+        predictor.predict_batch(stretched)

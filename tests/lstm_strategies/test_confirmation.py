@@ -167,7 +167,9 @@ def verdict_at(bar, direction, batch, candles, predictor):
 # --- which entries are made
 
 
-def test_entries_are_made_unless_the_forecast_contradicts(run, batch, candles, predictor, telling_mode):
+def test_entries_are_made_unless_the_forecast_contradicts(
+    run, batch, candles, predictor, telling_mode
+):
     told = []
     strategy = run(confirmed(Scheduled), mode=telling_mode, told=told)
     expected = [

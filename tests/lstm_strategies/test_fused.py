@@ -122,9 +122,7 @@ def test_weights_say_how_much_a_part_counts(run, candles):
     alone = run(weight_lstm=0.0)
     technical = technical_arrays(candles.ohlcv).score
     bars = [bar for bar, decision in alone.seen if decision]
-    assert bars == [
-        bar for bar in range(WARMUP, BARS + 1) if strength(technical[bar - 1]) >= LEAST
-    ]
+    assert bars == [bar for bar in range(WARMUP, BARS + 1) if strength(technical[bar - 1]) >= LEAST]
 
 
 def test_top_share_ranks_a_score_among_those_before_it(run, both_ways):
@@ -144,9 +142,7 @@ def test_top_share_is_the_same_in_bulk_and_bar_by_bar(run):
     market = simulate_market(candles=WARMUP + 150, timeframe="1h", seed=2)[0]
     start = {"trade_from": int(market.time[WARMUP + 20])}
     bulk = run(given=market, top_share=0.25, **start)
-    barwise = run(
-        mode={"runonce": False, "preload": False}, given=market, top_share=0.25, **start
-    )
+    barwise = run(mode={"runonce": False, "preload": False}, given=market, top_share=0.25, **start)
     assert bulk.seen == barwise.seen
     assert any(decision for _, decision in bulk.seen)
 

@@ -210,3 +210,17 @@ def test_timeframes_that_differ_are_refused_in_one_portfolio(trade, market, tmp_
     ended = trade("portfolio", "supertrend", "--data", market.sim_file, "--data", path)
     assert "need one timeframe" in ended.err
     assert "--timeframe" in ended.err
+
+
+def test_a_model_is_asked_about_another_timeframe_only_where_that_is_asked_for(
+    trade, bundle, market
+):
+    ended = trade(
+        "backtest", "--model", bundle, "--data", market.sim_file, "--timeframe", "2h",
+        "--any-timeframe", "--min-confidence", "0.5", "--json",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    result = ended.json
+    assert result["timeframe"] == "2h"
+    assert any("whatever timeframe" in note for note in result["notes"])
+    assert "was trained on 1h candles and is asked about 2h ones" in " ".join(ended.err.split())
