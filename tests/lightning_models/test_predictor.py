@@ -359,5 +359,5 @@ def test_at_another_timeframe_it_counts_the_same_candles(trained):
     assert other.timeframe == "4h"
     assert other.sha256 != predictor.sha256
     assert other.horizons == ("4h",)
-    with pytest.raises(BundleError, match="another timeframe"):
+    with pytest.raises(BundleError, match="reads 1h candles"):
         predictor.predict_batch(stretched)
