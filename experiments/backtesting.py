@@ -18,6 +18,7 @@ from experiments.config import BacktestConfig
 from experiments.deflation import deflated_sharpe
 from experiments.forecast_judgement import ForecastJudgement, judge_forecasts
 from experiments.result import BacktestResult, BuyAndHold, DoubledCosts, EquityPoint
+from experiments.score_calibrating import calibrate_score
 from experiments.significance import is_distinguishable, measure_significance, verdict
 from experiments.simulation import simulate
 from experiments.yardsticks import RandomExposure, random_exposure
@@ -157,6 +158,8 @@ def run_backtest(
         As for `experiments.backtest_period.choose_period`.
     """
     period = period_of(config, candles, home=home, history=history)
+    if config.calibrate_score:
+        config, period = calibrate_score(config, period, home=home)
     return judge_run(config, period, home=home, detail=detail)
 
 

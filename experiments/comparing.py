@@ -44,6 +44,9 @@ _SHARED: Final = (
     "any_timeframe",
 )
 
+# What would let one strategy begin later than another.
+_ALONE: Final = "calibrate_score"
+
 
 class ComparisonResult(BaseModel):
     """Several strategies on the same candles."""
@@ -291,6 +294,11 @@ def _check_alike(configs: Sequence[BacktestConfig]) -> None:
     names = [config.strategy for config in configs]
     if len(set(names)) < len(names):
         raise ConfigError("a strategy is there twice: compare each one once")
+    if any(getattr(config, _ALONE) for config in configs):
+        raise ConfigError(
+            f"{_ALONE} takes candles away from one strategy alone: backtest it by itself, and "
+            "compare with the parameters that its result tells"
+        )
     for name in _SHARED:
         values = {repr(getattr(config, name)) for config in configs}
         if len(values) > 1:

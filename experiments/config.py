@@ -67,6 +67,9 @@ class BacktestConfig(StrategyConfig, AccountConfig):
         In place of `start`: how many days before the end.
     analyst
         The language model that strategies with `use_llm` ask.
+    calibrate_score
+        Share of the period, from its start, that a fused score's calibration is fitted on and
+        that is not traded; `min_confidence` is a probability then. 0 is off.
     trials
         How many variants were tried before this one was chosen, itself included: what the
         deflated Sharpe ratio and the verdict take into account.
@@ -84,6 +87,7 @@ class BacktestConfig(StrategyConfig, AccountConfig):
     end: Moment | None = None
     days_back: PositiveInt | None = None
     analyst: AnalystConfig = AnalystConfig()
+    calibrate_score: float = Field(default=0.0, ge=0, lt=1)
     trials: PositiveInt = 1
     doubled_costs: bool = True
     replications: PositiveInt = Field(default=1000, ge=100)

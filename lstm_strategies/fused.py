@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lightning_models.predictor import Predictor
 from lstm_strategies.analyst import (
     FACT_BARS,
     Analyst,
@@ -41,7 +42,7 @@ from lstm_strategies.standing import Standing
 from lstm_strategies.strategy import LSTMStrategy
 from lstm_strategies.verdicts import BEFORE_UNSEEN, WITHOUT_FORECAST
 
-__all__ = ["FusedStrategy"]
+__all__ = ["FusedStrategy", "quantiles_to_rank_by"]
 
 _log = logging.getLogger(__name__)
 
@@ -268,11 +269,7 @@ class FusedStrategy(LSTMStrategy):
     @property
     def confidence_quantiles(self) -> tuple[float, ...] | None:
         """What forecasts are ranked among; None where calibration found no skill."""
-        bundle = self.predictor.bundle
-        # A model without skill has its most confident forecasts too: ranked, noise would count.
-        if bundle.calibration[0].no_skill:
-            return None
-        return bundle.thresholds.confidence_quantiles[0]
+        return quantiles_to_rank_by(self.predictor)
 
     def _candles(self, data: Any, count: int) -> Floats:
         lines = (data.open, data.high, data.low, data.close, data.volume)
@@ -301,3 +298,23 @@ class FusedStrategy(LSTMStrategy):
         super()._check_parameters()
         for name in ("weight_lstm", "weight_technical", "weight_llm", "score_temperature"):
             check_positive(name, getattr(self.p, name), or_zero=True)
+
+
+def quantiles_to_rank_by(predictor: Predictor) -> tuple[float, ...] | None:
+    """Return the confidences that a model's forecasts are ranked among.
+
+    Parameters
+    ----------
+    predictor
+        Of the model.
+
+    Returns
+    -------
+    tuple of float or None
+        101 per cent quantiles of the calibration slice; None where calibration found no skill.
+    """
+    bundle = predictor.bundle
+    # A model without skill has its most confident forecasts too: ranked, noise would count.
+    if bundle.calibration[0].no_skill:
+        return None
+    return bundle.thresholds.confidence_quantiles[0]
