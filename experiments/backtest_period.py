@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
 from experiments.config import BacktestConfig
 from experiments.result import Slice
+from experiments.strategy_config import default_parameters
 from lightning_models.candles import Candles, iso_utc, read_candles
 from lightning_models.candles.timestamps import iso_utc_of, milliseconds_of
 from lightning_models.errors import TooFewCandlesError
@@ -17,7 +20,7 @@ from lightning_models.predictor import Predictor
 from lightning_models.timeframes import DAY_MS, bar_stamp
 from lstm_strategies.strategies import strategy_named
 
-__all__ = ["Period", "choose_period", "history_of"]
+__all__ = ["Period", "choose_period", "history_of", "with_common_start"]
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,41 @@ class Period:
         return int(self.candles.time[self.first]) + self.candles.period_ms
 
 
-def history_of(strategies: Iterable[str], predictor: Predictor | None) -> int:
-    """Return how many candles strategies need before their first decision, that one included.
+def history_of(config: BacktestConfig, predictor: Predictor | None) -> int:
+    """Return how many candles a strategy needs up to its first decision, that one included.
 
     Parameters
     ----------
-    strategies
-        Their names: the most that any needs counts for all, so that they trade the same bars.
+    config
+        Of the strategy, with its parameters.
     predictor
-        Of the model that some of them trade.
+        Of the model that it trades, if any.
     """
-    needed = [1 if predictor is None else predictor.required_bars]
-    return max(needed + [strategy_named(name).warmup_bars for name in strategies])
+    kind = strategy_named(config.strategy)
+    own = {**default_parameters(config.strategy), **config.strategy_parameters()}
+    fixed: Any = kind.params
+    needed = kind.bars_needed({**dict(fixed._getitems()), **own})
+    return needed if predictor is None else max(needed, predictor.required_bars)
+
+
+def with_common_start(config: BacktestConfig, candles: Sequence[Candles]) -> BacktestConfig:
+    """Return a configuration whose ``days_back`` counts from the end of all symbols.
+
+    Parameters
+    ----------
+    config
+        Of a backtest of several symbols.
+    candles
+        One entry for each; one that ended long ago must not begin long ago.
+    """
+    if config.days_back is None:
+        return config
+    if config.end is not None:
+        end = milliseconds_of(config.end)
+    else:
+        end = max(int(one.time[-1]) + one.period_ms for one in candles)
+    start = datetime.fromtimestamp((end - config.days_back * DAY_MS) / 1000.0, tz=UTC)
+    return config.model_copy(update={"days_back": None, "start": start})
 
 
 def choose_period(
@@ -100,7 +126,7 @@ def choose_period(
         If there is nothing to trade on: too short a history, or no candle that the model has
         not seen.
     """
-    needed = history_of([config.strategy], predictor) if history is None else history
+    needed = history_of(config, predictor) if history is None else history
     if predictor is not None:
         given = read_candles(given, timeframe=predictor.timeframe)
     candles = _until(config, predictor, given, needed)

@@ -40,7 +40,11 @@ from lstm_strategies.strategies import strategy_named
 __all__ = [
     "Backtest",
     "backtest",
+    "bar_sharpe",
+    "fitting_detail",
+    "funding_a_bar",
     "judge_run",
+    "notes_on_trading",
     "period_of",
     "predictor_for",
     "run_backtest",
@@ -160,7 +164,11 @@ def run_backtest(
     period = period_of(config, candles, home=home, history=history)
     if config.calibrate_score:
         config, period = calibrate_score(config, period, home=home)
-    return judge_run(config, period, home=home, detail=detail)
+    one = judge_run(config, period, home=home, detail=detail)
+    if config.trials == 1:
+        return one
+    # Of the others only the number is known.
+    return with_trials(one, np.array([bar_sharpe(one.returns)]), trials=config.trials)
 
 
 def period_of(
@@ -208,7 +216,7 @@ def judge_run(
             home=home,
             predictor=period.predictor,
             trade_from=period.trade_from,
-            details=[_fitting(detail, period)],
+            details=[fitting_detail(detail, period)],
             charge=charge,
         )
 
@@ -285,6 +293,12 @@ def _told_once() -> Iterator[None]:
         logger.setLevel(before)
 
 
+def bar_sharpe(returns: Floats) -> float:
+    """Return mean over standard deviation of per-bar returns; 0 where they do not vary."""
+    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    return float(returns.mean()) / deviation if deviation > 1e-15 else 0.0
+
+
 def with_trials(one: Backtest, trial_sharpes: Floats, *, trials: int | None = None) -> Backtest:
     """Return a backtest with its Sharpe ratio deflated by what was tried beside it.
 
@@ -318,7 +332,14 @@ def _one_symbol(candles: Candles | Sequence[Candles]) -> Candles:
     return given[0]
 
 
-def _fitting(detail: Candles | None, period: Period) -> Candles | None:
+def fitting_detail(detail: Candles | None, period: Period) -> Candles | None:
+    """Return the finer candles of a period.
+
+    Raises
+    ------
+    ConfigError
+        If they are of another symbol, or no finer.
+    """
     if detail is None:
         return None
     candles = period.candles
@@ -342,13 +363,14 @@ def _random_exposure(
         market,
         periods_per_year=periods,
         cost_per_turnover=config.taker_fee + config.slippage,
-        funding_rates=_funding_a_bar(config, period.candles),
+        funding_rates=funding_a_bar(config, period.candles),
         replications=config.replications,
         seed=config.seed,
     )
 
 
-def _funding_a_bar(config: BacktestConfig, candles: Candles) -> float:
+def funding_a_bar(config: BacktestConfig, candles: Candles) -> float:
+    """Return the funding that a yardstick's long position pays over a bar, a fraction."""
     # Of past rates in a file the usual one stands in: this yardstick is a simplified account.
     if candles.market != "continuous":
         return 0.0
@@ -394,10 +416,7 @@ def _notes(
 ) -> list[str]:
     notes = []
     share = judgement.fields["traded_share"]
-    if not metrics["trades"]:
-        reason = strategy.why_no_trade()
-        notes.append(f"{reason[0].upper()}{reason[1:]}.")
-    elif strategy.needs_model and share < FEW and not config.top_share:
+    if metrics["trades"] and strategy.needs_model and share < FEW and not config.top_share:
         notes.append(
             f"Only {share:.1%} of the forecasts may trade at a {strategy.measure} of "
             f"{strategy.threshold:g}: honest confidence is small. top_share=0.1 asks for the "
@@ -408,6 +427,23 @@ def _notes(
             "The model was asked about candles of whatever timeframe: where it is not the one it "
             "was trained on, its confidence and its bounds may mean nothing."
         )
+    return [*notes, *notes_on_trading(strategy, metrics)]
+
+
+def notes_on_trading(strategy: Any, metrics: dict[str, Any]) -> list[str]:
+    """Return what a reader should know of how a run went: nothing traded, refused or stopped.
+
+    Parameters
+    ----------
+    strategy
+        After its run.
+    metrics
+        Of its account.
+    """
+    notes = []
+    if not metrics["trades"]:
+        reason = strategy.why_no_trade()
+        notes.append(f"{reason[0].upper()}{reason[1:]}.")
     refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
     if refused:
         notes.append(

@@ -12,7 +12,14 @@ from pydantic import BaseModel, ConfigDict
 
 from experiments.account_config import AccountConfig
 from experiments.backtest_period import history_of
-from experiments.backtesting import Backtest, judge_run, period_of, predictor_for, with_trials
+from experiments.backtesting import (
+    Backtest,
+    bar_sharpe,
+    judge_run,
+    period_of,
+    predictor_for,
+    with_trials,
+)
 from experiments.config import BacktestConfig, validated
 from experiments.result import BacktestResult, Slice
 from experiments.significance import MINIMUM_TRADES
@@ -206,8 +213,7 @@ def run_comparison(
     given = read_candles(candles, timeframe=next(iter(timeframes), None))
     models = [one for one in predictors if one is not None]
     history = max(
-        history_of([config.strategy], predictor)
-        for config, predictor in zip(configs, predictors, strict=True)
+        history_of(config, predictor) for config, predictor in zip(configs, predictors, strict=True)
     )
     unseen = max((one.bundle.unseen_from_ms for one in models), default=0)
     backtests = []
@@ -218,7 +224,7 @@ def run_comparison(
         backtests.append(judge_run(config, period, home=home, detail=detail))
         if on_backtest is not None:
             on_backtest(backtests[-1].result)
-    sharpes = np.array([_bar_sharpe(one) for one in backtests])
+    sharpes = np.array([bar_sharpe(one.returns) for one in backtests])
     backtests = [with_trials(one, sharpes, trials=one.result.trials) for one in backtests]
     backtests.sort(key=lambda one: _place(one.result, metric))
     return Comparison(result=_result(backtests, metric, configs[0]), backtests=tuple(backtests))
@@ -281,11 +287,6 @@ def _place(result: BacktestResult, metric: str) -> tuple[bool, float]:
     # Nothing lost: no finite ratio, and none is better.
     value = float("inf") if value is None else float(value)
     return not result.trades, value if metric == "max_drawdown_pct" else -value
-
-
-def _bar_sharpe(one: Backtest) -> float:
-    deviation = float(one.returns.std(ddof=1)) if len(one.returns) > 1 else 0.0
-    return float(one.returns.mean()) / deviation if deviation > 1e-15 else 0.0
 
 
 def _check_alike(configs: Sequence[BacktestConfig]) -> None:

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from experiments.backtest_period import with_common_start
 from experiments.config import BacktestConfig
 from experiments.report.summary_table import folder_of
 from experiments.result import BacktestResult, EquityPoint
 from experiments.significance import Significance, measure_significance, verdict
+from experiments.walk_forward.carried_features import pack_features, unpack_features
 from experiments.workers import side_by_side
 from lightning_models.candles import Candles, iso_utc
 from lightning_models.errors import ConfigError, LSTMStrategiesError, StorageError
@@ -78,6 +80,7 @@ class _Task:
     home: Home
     folder: str | None
     parent: str
+    features: bytes
 
 
 def backtest_symbols(
@@ -122,6 +125,7 @@ def backtest_symbols(
     StorageError
         If nothing can be written: that would fail for every symbol.
     """
+    from experiments.backtesting import predictor_for
     from experiments.comparison_tracking import record_symbols, symbols_run  # MLflow
 
     _check(candles)
@@ -129,6 +133,9 @@ def backtest_symbols(
     finer = {one.symbol: one for one in details}
     done: dict[str, BacktestResult] = {}
     failures: dict[str, SymbolFailure] = {}
+    config = with_common_start(config, candles)
+    predictor = predictor_for(config, place, candles[0])
+    features = pack_features(() if predictor is None else predictor.bundle.features)
     with symbols_run(place, config, candles) as parent:
         tasks = [
             _Task(
@@ -138,6 +145,7 @@ def backtest_symbols(
                 place,
                 None if report is None else str(Path(report) / folder_of(one.symbol)),
                 parent,
+                features,
             )
             for one in candles
         ]
@@ -172,6 +180,7 @@ def _backtested(task: _Task) -> BacktestResult | SymbolFailure:
     from experiments.backtest_tracking import record_backtest
     from experiments.backtesting import run_backtest
 
+    unpack_features(task.features)
     try:
         one = run_backtest(task.config, task.candles, home=task.home, detail=task.detail)
         record_backtest(

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from experiments.backtest_period import Period
-from experiments.backtesting import period_of
+from experiments.backtest_period import Period, with_common_start
+from experiments.backtesting import fitting_detail, funding_a_bar, notes_on_trading, period_of
 from experiments.config import BacktestConfig
 from experiments.many_symbols import SymbolFailure
 from experiments.result import (
@@ -161,7 +161,12 @@ def backtest_portfolio(
     from experiments.comparison_tracking import record_portfolio  # three seconds of MLflow
 
     place = find_home(home)
-    config, note = _shared_out(config, len(candles))
+    if config.calibrate_score:
+        raise ConfigError(
+            "calibrate_score is fitted on one symbol: backtest it by itself, and give the "
+            "portfolio the parameters that its result tells"
+        )
+    config, note = _shared_out(with_common_start(config, candles), len(candles))
     _check(candles, resampled=config.model is not None and not config.any_timeframe)
     periods, failures = _periods(config, candles, place)
     result = _judged(config, periods, failures, place, {one.symbol: one for one in details})
@@ -223,7 +228,8 @@ def _judged(
             home=home,
             predictor=periods[0].predictor,
             trade_from=min(one.trade_from for one in periods),
-            details=[details.get(one.symbol) for one in candles],
+            history=periods[0].first,
+            details=[fitting_detail(details.get(one.candles.symbol), one) for one in periods],
             charge=charge,
         )
 
@@ -252,6 +258,7 @@ def _judged(
         _market_returns(closes),
         periods_per_year=year,
         cost_per_turnover=config.taker_fee + config.slippage,
+        funding_rates=funding_a_bar(config, candles[0]),
         replications=config.replications,
         seed=config.seed,
     )
@@ -359,15 +366,7 @@ def _slice_of(periods: Sequence[Period]) -> Slice:
 
 def _notes(periods: Sequence[Period], strategy: Any, metrics: dict[str, Any]) -> list[str]:
     notes = [f"{one.candles.symbol}: {note}" for one in periods for note in one.notes]
-    if not metrics["trades"]:
-        reason = strategy.why_no_trade()
-        notes.append(f"{reason[0].upper()}{reason[1:]}.")
-    refused = strategy.counts["orders_margin"] + strategy.counts["orders_rejected"]
-    if refused:
-        notes.append(
-            f"{refused} orders were refused: for lack of cash, or by the exchange's rules."
-        )
-    return notes
+    return [*notes, *notes_on_trading(strategy, metrics)]
 
 
 def _check(candles: Sequence[Candles], *, resampled: bool) -> None:

@@ -27,7 +27,7 @@ def latest_signal(
     Parameters
     ----------
     config
-        Strategy, model, account and risk. Its period is not looked at.
+        Strategy, model, account and risk, without a period.
     candles
         Of one symbol, finished ones; finer ones are resampled to the model's timeframe.
     home
@@ -41,13 +41,19 @@ def latest_signal(
     Raises
     ------
     ConfigError
-        If the strategy is not one of a fused score.
+        If the strategy is not one of a fused score, or a period was given.
     TooFewCandlesError
         If the history is too short.
     CandleError, BundleError, ModelNotFoundError
         As reading and loading do.
     """
     place = find_home(home)
+    for name in ("start", "end", "days_back", "calibrate_score"):
+        if getattr(config, name):
+            raise ConfigError(
+                f"a signal is of the last candle alone: leave {name} out, or give the candles up "
+                "to the one you mean"
+            )
     if not issubclass(strategy_named(config.strategy), FusedStrategy):
         fused = [name for name, kind in STRATEGIES.items() if issubclass(kind, FusedStrategy)]
         raise ConfigError(
@@ -56,7 +62,7 @@ def latest_signal(
         )
     predictor = predictor_for(config, place, candles)
     given = candles if predictor is None else read_candles(candles, timeframe=predictor.timeframe)
-    needed = history_of([config.strategy], predictor)
+    needed = history_of(config, predictor)
     if len(given) < needed:
         raise TooFewCandlesError(
             f"{given.symbol} has {len(given)} {given.timeframe} candles; a signal of "

@@ -29,6 +29,7 @@ def simulate(
     home: Home,
     predictor: Predictor | None,
     trade_from: int,
+    history: int = 0,
     details: Sequence[Candles | None] = (),
     charge: float = 1.0,
 ) -> Any:
@@ -46,6 +47,8 @@ def simulate(
         Of the model; None for a strategy that needs none.
     trade_from
         First moment at whose close something may be decided, milliseconds.
+    history
+        Bars of each feed before the first that may be decided on.
     details
         For each feed finer candles that decide what came first within a bar, or None.
     charge
@@ -57,6 +60,7 @@ def simulate(
         home=home,
         predictor=predictor,
         trade_from=trade_from,
+        history=history,
         details=details,
         charge=charge,
     )
@@ -70,6 +74,7 @@ def build_cerebro(
     home: Home,
     predictor: Predictor | None,
     trade_from: int,
+    history: int = 0,
     details: Sequence[Candles | None] = (),
     charge: float = 1.0,
 ) -> bt.Cerebro:
@@ -83,7 +88,11 @@ def build_cerebro(
     cerebro.addanalyzer(BacktestMetrics, _name="metrics", from_time=trade_from - 1)
     cerebro.addanalyzer(PositionWeights, _name="weights", from_time=trade_from - 1)
     kind = strategy_named(config.strategy)
-    told: dict[str, Any] = {"trade_from": trade_from, **config.strategy_parameters()}
+    told: dict[str, Any] = {
+        "trade_from": trade_from,
+        "history": history,
+        **config.strategy_parameters(),
+    }
     if kind.needs_model and predictor is not None:
         told |= {"model": predictor.model, "home": str(home.path), "in_sample": config.in_sample}
         told["any_timeframe"] = config.any_timeframe
@@ -100,6 +109,9 @@ def _told_of(analyst: AnalystConfig) -> dict[str, Any]:
         "llm_key_env": analyst.api_key_env,
         "llm_timeout": analyst.timeout,
         "llm_retries": analyst.retries,
+        "llm_temperature": analyst.temperature,
+        "llm_max_tokens": analyst.max_tokens,
+        "llm_seed": analyst.seed,
         "llm_price_in": analyst.price_in,
         "llm_price_out": analyst.price_out,
     }
@@ -122,7 +134,7 @@ def _broker(
             taker_fee=charge * config.taker_fee,
             leverage=config.leverage,
             maintenance_margin=config.maintenance_margin,
-            liquidation_fee=config.liquidation_fee,
+            liquidation_fee=min(0.5, charge * config.liquidation_fee),
             lot_step=config.lot_step,
             min_notional=config.min_notional,
         )

@@ -53,7 +53,25 @@ _NAMED: Final = (
     "use_llm",
 )
 
-TOLD: Final = ("model", "home", "in_sample", "fallback", "trade_from", "any_timeframe")
+TOLD: Final = (
+    "model",
+    "home",
+    "in_sample",
+    "fallback",
+    "trade_from",
+    "history",
+    "any_timeframe",
+    "llm_endpoint",
+    "llm_model",
+    "llm_key_env",
+    "llm_timeout",
+    "llm_retries",
+    "llm_temperature",
+    "llm_max_tokens",
+    "llm_seed",
+    "llm_price_in",
+    "llm_price_out",
+)
 """Parameters that the backtest itself gives to a strategy."""
 
 
@@ -192,6 +210,12 @@ class StrategyConfig(BaseModel):
         for name in self.parameters:
             if name in _NAMED:
                 raise ValueError(f"give {name} itself, not parameters.{name}")
+            if name.startswith("llm_"):
+                # Whatever was given may be a key, and is not repeated.
+                raise ValueError(
+                    f"{name} is said of the analyst: set analyst.endpoint, analyst.model or "
+                    "another of its settings instead of parameters"
+                )
             if name not in further:
                 raise ValueError(
                     f"the strategy {self.strategy} has no parameter {name!r}: "

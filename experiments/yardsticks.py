@@ -59,11 +59,11 @@ class RandomExposure(BaseModel):
     """At the strategy's own times, annualised, risk-free rate 0."""
 
     random_return_pct: float | None = None
-    """Mean total return over the random times, percent."""
+    """Median total return over the random times, percent."""
     random_return_low: float | None = None
     random_return_high: float | None = None
     random_sharpe: float | None = None
-    """Mean Sharpe ratio over the random times, annualised."""
+    """Median Sharpe ratio over the random times, annualised."""
     random_sharpe_low: float | None = None
     random_sharpe_high: float | None = None
 
@@ -257,10 +257,10 @@ def random_exposure(
         block_length=block,
         total_return_pct=float(_percent(np.array([growth]))[0]),
         sharpe_ratio=ratio,
-        random_return_pct=float(percent.mean()),
+        random_return_pct=float(np.median(percent)),
         random_return_low=low,
         random_return_high=high,
-        random_sharpe=float(ratios.mean()),
+        random_sharpe=float(np.median(ratios)),
         random_sharpe_low=ratio_low,
         random_sharpe_high=ratio_high,
         percentile=percentile,

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import math
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from lstm_strategies.analyst import (
     backtest_warning,
     market_facts,
 )
+from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import milliseconds_of_date
 from lstm_strategies.given_values import check_positive
 from lstm_strategies.models import analyst_folder
@@ -74,7 +76,8 @@ class FusedStrategy(LSTMStrategy):
         slice of its own; 0 is off.
       - ``use_llm`` (False): ask a language model.
       - ``llm_endpoint``, ``llm_model``, ``llm_key_env``, ``llm_timeout``, ``llm_retries``,
-        ``llm_price_in``, ``llm_price_out``: see `lstm_strategies.analyst.AnalystConfig`.
+        ``llm_temperature``, ``llm_max_tokens``, ``llm_seed``, ``llm_price_in``,
+        ``llm_price_out``: see `lstm_strategies.analyst.AnalystConfig`.
 
     Attributes
     ----------
@@ -90,7 +93,6 @@ class FusedStrategy(LSTMStrategy):
     """
 
     measure: ClassVar[str] = "strength"
-    warmup_bars: ClassVar[int] = WARMUP
 
     params: Any = (
         ("weight_lstm", 0.40),
@@ -104,9 +106,18 @@ class FusedStrategy(LSTMStrategy):
         ("llm_key_env", ""),
         ("llm_timeout", AnalystConfig().timeout),
         ("llm_retries", AnalystConfig().retries),
+        ("llm_temperature", AnalystConfig().temperature),
+        ("llm_max_tokens", AnalystConfig().max_tokens),
+        ("llm_seed", AnalystConfig().seed),
         ("llm_price_in", 0.0),
         ("llm_price_out", 0.0),
     )
+
+    @classmethod
+    def bars_needed(cls, parameters: Mapping[str, Any]) -> int:
+        """Return how many bars its readings take, and the scores that one is ranked among."""
+        ranked = LEAST_RANKED if parameters["top_share"] else 0
+        return max(super().bars_needed(parameters), WARMUP + ranked)
 
     def __init__(self) -> None:
         self.technical: dict[Any, TechnicalIndicator] = {}
@@ -289,6 +300,9 @@ class FusedStrategy(LSTMStrategy):
             api_key_env=self.p.llm_key_env,
             timeout=self.p.llm_timeout,
             retries=self.p.llm_retries,
+            temperature=self.p.llm_temperature,
+            max_tokens=self.p.llm_max_tokens,
+            seed=self.p.llm_seed,
             price_in=self.p.llm_price_in,
             price_out=self.p.llm_price_out,
         )
@@ -298,6 +312,14 @@ class FusedStrategy(LSTMStrategy):
         super()._check_parameters()
         for name in ("weight_lstm", "weight_technical", "weight_llm", "score_temperature"):
             check_positive(name, getattr(self.p, name), or_zero=True)
+        if not self.p.weight_lstm + self.p.weight_technical + self.p.weight_llm > 0.0:
+            raise ParameterError(
+                "weight_lstm, weight_technical and weight_llm are all 0: give one of them a "
+                "weight above 0"
+            )
+        bias = self.p.score_bias
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not math.isfinite(bias):
+            raise ParameterError(f"score_bias={bias!r} is no number: give one, such as 0.0")
 
 
 def quantiles_to_rank_by(predictor: Predictor) -> tuple[float, ...] | None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lightning_models.errors import NoForecastError, TooFewCandlesError
 from lightning_models.timeframes import bar_stamp, floor_to_open
+from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import milliseconds_of_dates
 from lstm_strategies.fused import FusedStrategy
 from lstm_strategies.signals import (
@@ -30,6 +31,9 @@ __all__ = ["signal_of"]
 def signal_of(strategy: FusedStrategy, data: Any, *, name: str) -> Signal:
     """Return what a fused strategy would do at a feed's present bar, and why.
 
+    Under ``top_share`` a score is ranked among those before it, which a signal of one bar has
+    not seen: that is refused.
+
     The forecast, the readings and the language model's stance are those that it decides on; a
     position that it holds already is not taken into account.
 
@@ -46,7 +50,17 @@ def signal_of(strategy: FusedStrategy, data: Any, *, name: str) -> Signal:
     -------
     Signal
         Without a forecast too: then it says why nothing is entered.
+
+    Raises
+    ------
+    ParameterError
+        With ``top_share``.
     """
+    if strategy.p.top_share:
+        raise ParameterError(
+            "top_share ranks a score among those of the bars before, which the signal of one bar "
+            "does not have: give min_confidence instead"
+        )
     candles = _candles(strategy, data)
     model, quantiles, up = _forecast(strategy, candles)
     opinion = strategy.opinion(data) if model is not None else None
@@ -70,6 +84,7 @@ def signal_of(strategy: FusedStrategy, data: Any, *, name: str) -> Signal:
     if quantiles is not None:
         risk = forecast_risk(quantiles, side, probability_up=up, fee=fee)
     stop = strategy.stop_distance(data)
+    size = _size_pct(strategy, data, side)
     return build_signal(
         strategy=name,
         symbol=str(getattr(data, "symbol", None) or data._name or "unknown"),
@@ -84,8 +99,8 @@ def signal_of(strategy: FusedStrategy, data: Any, *, name: str) -> Signal:
         target_distance=strategy.target_distance(data),
         calibration=_calibration(strategy),
         risk=risk,
-        position_size_pct=_size_pct(strategy, data, side),
-        refusal=_refusal(strategy, side, model),
+        position_size_pct=size,
+        refusal=_refusal(strategy, data, side, model, size),
     )
 
 
@@ -144,7 +159,19 @@ def _size_pct(strategy: FusedStrategy, data: Any, side: int) -> float | None:
     return 100.0 * abs(size) * float(data.close[0]) / equity
 
 
-def _refusal(strategy: FusedStrategy, side: int, model: LSTMPrediction | None) -> str:
+def _refusal(
+    strategy: FusedStrategy,
+    data: Any,
+    side: int,
+    model: LSTMPrediction | None,
+    size: float | None,
+) -> str:
     if model is None:
         return "no forecast: the history is too short, or has too many holes"
-    return "long positions only" if strategy.p.long_only and side < 0 else ""
+    if strategy.is_before_unseen(data):
+        return "the model has seen this candle"
+    if strategy.p.long_only and side < 0:
+        return "long positions only"
+    if side and strategy.p.min_edge and strategy.edge(data, side) < strategy.p.min_edge:
+        return "the expected move does not pay its cost"
+    return "less than the smallest position" if side and not size else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from lstm_strategies.verdicts import BEFORE_UNSEEN, DISAGREEING, UNDER_THRESHOLD
@@ -84,9 +85,13 @@ def why_no_trade(
             f"{bundle.bridged_share:.0%} of its window"
         )
     unseen_from = f"{bundle.unseen_from:%Y-%m-%d %H:%M}Z"
+    under = f"under the {measure} of {threshold:.3f}"
+    if math.isnan(threshold):
+        under = f"not among the share of scores with the largest {measure}, or before there were \
+enough to rank them"
     words = {
         BEFORE_UNSEEN: f"before {unseen_from}, which the model has seen",
-        UNDER_THRESHOLD: f"under the {measure} of {threshold:.3f}",
+        UNDER_THRESHOLD: under,
         DISAGREEING: "whose median points the other way",
         **{key: words.format(min_edge=min_edge) for key, words in _REFUSALS.items()},
     }

@@ -32,6 +32,7 @@ class PositionWeights(bt.Analyzer, CheckedParameters):
         super().__init__()
         self._rows: list[tuple[float, ...]] = []
         self._length = 0
+        self._feeds = len(self.datas)
         self._first = 0 if self.p.from_time is None else int(self.p.from_time)
 
     def next(self) -> None:
@@ -62,4 +63,4 @@ class PositionWeights(bt.Analyzer, CheckedParameters):
     @property
     def weights(self) -> npt.NDArray[np.float64]:
         """``float64 [T, feeds]``, positive where long."""
-        return np.array(self._rows, dtype=np.float64).reshape(-1, len(self.datas))
+        return np.array(self._rows, dtype=np.float64).reshape(-1, self._feeds)

@@ -9,13 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_models.predictor import Predictor
-from lstm_strategies.bar_times import closes_of, is_closed
+from lstm_strategies.bar_times import closes_of
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.feed import (
-    candle_timeframe_of,
-    milliseconds_of_date,
-    milliseconds_of_dates,
-)
+from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_dates
 from lstm_strategies.given_values import check_fraction, check_model, check_positive
 from lstm_strategies.indicator import LSTMForecast
 from lstm_strategies.models import predictor_of
@@ -149,7 +145,7 @@ class LSTMStrategy(TradingStrategy):
 
     def may_enter(self, feed: Standing, direction: int) -> bool:
         """Return whether a decision may open a position: also, whether it pays its cost."""
-        if self.p.min_edge and self._edge(feed.data, direction) < self.p.min_edge:
+        if self.p.min_edge and self.edge(feed.data, direction) < self.p.min_edge:
             self.counts["under_edge"] += 1
             return False
         return super().may_enter(feed, direction)
@@ -172,12 +168,6 @@ class LSTMStrategy(TradingStrategy):
             min_edge=self.p.min_edge,
             largest_confidence=self.largest_confidence,
             measure=self.measure,
-        )
-
-    def is_unfinished(self, data: Any) -> bool:
-        """Return whether a replayed bar has not reached its end."""
-        return bool(data.replaying) and not is_closed(
-            milliseconds_of_date(data.datetime[0]), self.predictor.timeframe
         )
 
     def _verdict(self, feed: Standing) -> str:
@@ -218,8 +208,18 @@ class LSTMStrategy(TradingStrategy):
         )
         return verdicts
 
-    def _edge(self, data: Any, direction: int) -> float:
-        # Expected move over the cost of a round trip, both fractions of the price.
+    def is_before_unseen(self, data: Any) -> bool:
+        """Return whether the model has seen a feed's present bar, and may not trade on it."""
+        if self._unseen_from is None:
+            return False
+        stamp = milliseconds_of_dates(np.array([data.datetime[0]]))
+        return int(closes_of(stamp, self.predictor.timeframe)[0]) < self._unseen_from
+
+    def edge(self, data: Any, direction: int) -> float:
+        """Return the expected move in a direction over the cost of a round trip.
+
+        Both are fractions of the price; negative where the move goes the other way.
+        """
         price = data.close[0]
         comminfo = self.broker.getcommissioninfo(data)
         fee = comminfo.getcommission(1.0, price) / price

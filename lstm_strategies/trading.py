@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import backtrader as bt
 
+from lstm_strategies.bar_times import is_closed
 from lstm_strategies.breakers import Breakers
 from lstm_strategies.broker import SimulatedBroker, upgrade_broker
 from lstm_strategies.errors import ParameterError
-from lstm_strategies.feed import milliseconds_of_date
+from lstm_strategies.feed import candle_timeframe_of, milliseconds_of_date
 from lstm_strategies.given_values import check_count, check_fraction, check_positive
 from lstm_strategies.no_trade import why_no_position
 from lstm_strategies.parameters import CheckedParameters
@@ -69,6 +71,8 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
       - ``trade_from`` (0): moment from which on bars that close are decided on, milliseconds
         since the epoch.
 
+      - ``history`` (0): bars of each feed before the first that is decided on.
+
     Attributes
     ----------
     traded : list
@@ -81,9 +85,6 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
 
     needs_model : bool
         Whether it has the parameter ``model``.
-    warmup_bars : int
-        Bars after which where its own indicators began no longer matters; what a model needs
-        comes beside that.
     fixed_parameters : frozenset of str
         Inherited parameters that would make another strategy of it, and are not offered.
 
@@ -103,7 +104,6 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
     """
 
     needs_model: ClassVar[bool] = False
-    warmup_bars: ClassVar[int] = 1
     fixed_parameters: ClassVar[frozenset[str]] = frozenset()
 
     params: Any = (
@@ -121,6 +121,7 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
         ("max_daily_loss", 0.0),
         ("max_drawdown", 0.0),
         ("trade_from", 0),
+        ("history", 0),
     )
 
     def __init__(self) -> None:
@@ -137,6 +138,17 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
         self._first_sizer = self._sizer
         upgrade_broker(self.broker)
 
+    @classmethod
+    def bars_needed(cls, parameters: Mapping[str, Any]) -> int:
+        """Return after how many bars where its indicators began no longer matters.
+
+        Parameters
+        ----------
+        parameters
+            Its own, by name; what a model needs comes beside that.
+        """
+        return int(parameters["atr_period"]) + 1
+
     @property
     def traded(self) -> list[Any]:
         """The feeds that are traded, in the order they were registered."""
@@ -152,7 +164,7 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
         first_bar
             Number of the first bar, from 1, that can be decided on.
         """
-        self._feeds[data] = Standing(data, first_bar)
+        self._feeds[data] = Standing(data, max(first_bar, int(self.p.history) + 1))
         # With exactbars=1 a feed keeps as many bars as its lines were asked for. Elsewhere that
         # would lengthen the warm-up of the next run of an optimisation.
         if int(self.cerebro.p.exactbars) == 1:
@@ -183,6 +195,11 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
 
     def start(self) -> None:
         """Size by risk, unless the user chose a sizer."""
+        if len(self._feeds) > 1 and int(self.cerebro.p.exactbars) == 1:
+            _log.warning(
+                "exactbars=1 with several feeds: where one has a bar that another lacks, "
+                "backtrader loses bars; run with exactbars=0 or exactbars=-1"
+            )
         if self._sizer is self._first_sizer:
             self.setsizer(
                 RiskSizer(
@@ -220,7 +237,12 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
                 self._act(feed, decision)
             elif decision == LEAVE:
                 self._leave(feed, "signal")
-            if feed.held and self.p.time_stop and bar - feed.entry_bar + 1 >= self.p.time_stop:
+            if (
+                feed.held
+                and self.p.time_stop
+                and bar - feed.entry_bar + 1 >= self.p.time_stop
+                and not feed.leaves
+            ):
                 self._leave(feed, "time")
 
     def notify_order(self, order: Any) -> None:
@@ -231,6 +253,9 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
         if feed is not None and order.executed.size:
             for fill in fills_of(order):
                 feed.add_fill(fill.closed + fill.opened, len(feed.data))
+            # What is left of an exit must not open the other side.
+            if feed.leaves and feed.held * feed.exit.size >= 0.0:
+                self.cancel(feed.exit)
         if order.status == order.Partial:
             return
         fate = order.getstatusname().lower()
@@ -276,8 +301,10 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
 
     def is_unfinished(self, data: Any) -> bool:
         """Return whether the present bar of a feed is a part of one only, as in a replay."""
-        del data
-        return False
+        timeframe = candle_timeframe_of(data) if data.replaying else None
+        return timeframe is not None and not is_closed(
+            milliseconds_of_date(data.datetime[0]), timeframe
+        )
 
     def may_enter(self, feed: Standing, direction: int) -> bool:
         """Return whether a decision may open a position; what says no is counted."""
@@ -321,13 +348,12 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
             self._enter(feed, direction)
 
     def _leave(self, feed: Standing, reason: str) -> None:
-        if feed.leaves:
-            return
+        # First of all no entry may be left waiting, also where an exit is on its way already.
         for order in feed.bracket:
             if order.alive():
                 self.cancel(order)
         feed.bracket = []
-        if feed.held:
+        if feed.held and not feed.leaves:
             leave = self.sell if feed.held > 0 else self.buy
             feed.exit = leave(data=feed.data, size=abs(feed.held), exit_reason=reason)
 
@@ -424,7 +450,7 @@ class TradingStrategy(bt.Strategy, CheckedParameters):
             check_positive(name, getattr(self.p, name), or_zero=True)
         for name in ("position_size", "volatility_target", "max_daily_loss", "max_drawdown"):
             check_fraction(name, getattr(self.p, name))
-        for name in ("time_stop", "cooldown", "trade_from"):
+        for name in ("time_stop", "cooldown", "trade_from", "history"):
             check_count(name, getattr(self.p, name), or_zero=True)
         if self.p.atr_period != int(self.p.atr_period):
             raise ParameterError(f"atr_period={self.p.atr_period!r}: give a whole number of bars")

@@ -50,7 +50,7 @@ def backtest_command(
             origin="backtest",
         )
     sources = read_traded(trading)
-    details = {one.symbol: one for one in read_detail(trading)}
+    details = {one.symbol: one for one in read_detail(trading, sources)}
     found = []
     for candles in sources:
         folder = folder_of(report, candles.symbol, several=len(sources) > 1)

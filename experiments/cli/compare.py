@@ -92,7 +92,7 @@ def compare_command(
             f"strategies are compared on one symbol, got {len(sources)}: give one file, or run "
             "multi-symbol for each strategy"
         )
-    detail = next(iter(read_detail(trading)), None)
+    detail = next(iter(read_detail(trading, sources)), None)
     with quiet_mlflow(), Counting("backtesting", len(configs)) as counted:
         result = compare(
             configs,
@@ -143,7 +143,8 @@ def multi_symbol_command(
         from experiments.many_symbols import SymbolFailure, backtest_symbols
 
         config = _config(trading, strategy, "multi-symbol")
-    sources, details = read_traded(trading), read_detail(trading)
+    sources = read_traded(trading)
+    details = read_detail(trading, sources)
 
     def told(symbol: str, found: BacktestResult | SymbolFailure) -> None:
         counted.done(
@@ -189,7 +190,8 @@ def portfolio_command(
         from experiments.portfolio import backtest_portfolio
 
         config = _config(trading, strategy, "portfolio")
-    sources, details = read_traded(trading), read_detail(trading)
+    sources = read_traded(trading)
+    details = read_detail(trading, sources)
     with errors.status(f"trading {len(sources)} symbols"), quiet_mlflow():
         result = backtest_portfolio(
             config, sources, home=trading.home, report=report, details=details

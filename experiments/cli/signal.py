@@ -26,6 +26,7 @@ def signal_command(
         from experiments.config import BacktestConfig
         from experiments.settings import validated
         from experiments.signals import latest_signal
+        from lightning_models.errors import ConfigError
 
         config = validated(
             BacktestConfig,
@@ -33,6 +34,8 @@ def signal_command(
             trading.settings or (),
             origin="signal",
         )
+    if trading.detail:
+        raise ConfigError("--detail decides within a bar that is traded: a signal needs none")
     made = []
     for candles in read_traded(trading):
         with errors.status(f"reading {candles.symbol}"), quiet_mlflow():

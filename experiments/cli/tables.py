@@ -200,7 +200,8 @@ def backtest_table(result: BacktestResult) -> Table:
     """Return a backtest beside buy-and-hold, with intervals."""
     held = result.buy_and_hold
     table = _table(
-        f"{result.strategy_name} with {result.model} on {result.symbol} {result.timeframe}, "
+        f"{result.strategy_name}{f' with {result.model}' if result.model else ''} on "
+        f"{result.symbol} {result.timeframe}, "
         f"{(result.start_date or '')[:10]} to {(result.end_date or '')[:10]}"
     )
     table.add_column("")
@@ -239,7 +240,8 @@ def backtest_table(result: BacktestResult) -> Table:
     table.add_row("time in the market", _percent(100 * result.exposure), "", "100.0 %")
     table.add_row("fees paid", f"{result.fees_paid:,.2f}", "", "")
     if result.traded_share is not None:
-        table.add_row("forecasts that may trade", _percent(100 * result.traded_share), "", "")
+        what = "forecasts that may trade" if result.model else "bars with a signal"
+        table.add_row(what, _percent(100 * result.traded_share), "", "")
     return table
 
 

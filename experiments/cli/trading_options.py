@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -198,14 +198,29 @@ def _read(trading: TradingOptions, timeframe: str | None, market: str) -> list[C
         return [closed_by_now(one) for one in read]
 
 
-def read_detail(trading: TradingOptions) -> list[Candles]:
-    """Return the finer candles of ``--detail``, in their own timeframes."""
+def read_detail(trading: TradingOptions, traded: Sequence[Candles]) -> list[Candles]:
+    """Return the finer candles of ``--detail``, in their own timeframes.
+
+    Raises
+    ------
+    ConfigError
+        If they are of a symbol that is not traded.
+    """
     from experiments.cli.sources import read_sources
+    from lightning_models.errors import ConfigError
 
     if not trading.detail:
         return []
     with errors.status("reading finer candles"):
-        return read_sources(trading.detail, market=trading.market)
+        details = read_sources(trading.detail, market=traded[0].market)
+    symbols = [one.symbol for one in traded]
+    for one in details:
+        if one.symbol not in symbols:
+            raise ConfigError(
+                f"--detail has candles of {one.symbol}, and what is traded is "
+                f"{', '.join(symbols)}: name the symbol, --detail {symbols[0]}=FILE"
+            )
+    return details
 
 
 def folder_of(report: Path | None, symbol: str, *, several: bool) -> Path | None:

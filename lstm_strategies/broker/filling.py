@@ -110,6 +110,9 @@ class FillingBroker(FundedBroker):
             self._release_taken(data, before, before + math.copysign(filled, order.size))
             result = super()._execute(order, ago=ago, price=price, dtcoc=dtcoc)
         if len(order.executed.exbits) > bits:
+            if order.parent is not None and order.parent.alive():
+                # Once the position is being left, the rest of its entry must not go on.
+                self.cancel(order.parent, bracket=True)
             order.executed.exbits[-1].payments = len(self.funding_payments)
             self._settle(order, data, before, entry)
         return result
@@ -196,11 +199,22 @@ class FillingBroker(FundedBroker):
     def _bracketize(self, order: Any, cancel: bool = False) -> None:
         # backtrader activates the children of a filled parent on the next bar.
         super()._bracketize(order, cancel=cancel)
-        part = rest_of_bar(order, self._entries.get(order.ref)) if self._toactivate else None
-        while self._toactivate:
-            child = self._toactivate.popleft()
+        children = list(self._toactivate)
+        self._toactivate.clear()
+        self._bring_to_life(children, order)
+
+    def _protect(self, order: Any) -> None:
+        """Bring an entry's children to life at its first fill, as it may take several bars."""
+        waiting = [child for child in self._pchildren[order.ref] if child is not order]
+        self._bring_to_life(waiting, order)
+
+    def _bring_to_life(self, children: Iterable[Any], parent: Any) -> None:
+        sleeping = [child for child in children if not child.active()]
+        part = rest_of_bar(parent, self._entries.get(parent.ref)) if sleeping else None
+        for child in sleeping:
             child.activate()
-            anchor(child, order)
+            if parent.status == parent.Completed:
+                anchor(child, parent)
             if part is not None:
                 self._entries[child.ref] = part
 

@@ -91,5 +91,7 @@ class QueueingBroker(AdmittingBroker):
             self._try_exec(order)
         if order.alive():
             self.pending.insert(min(place, len(self.pending)), order)
+            if order.status == order.Partial and order.parent is None:
+                self._protect(order)
         elif order.status == order.Completed:
             self._bracketize(order)

@@ -36,8 +36,9 @@ class SimulatedBroker(SteppingBroker, CheckedParameters):
     `CryptoCommission`. Under other commission schemes, and with ``shortcash`` on, there is no
     liquidation and no refusal of sizes.
 
-    *Brackets.* Children become active the moment their parent is filled and are checked on
-    that same bar. An ``offset`` given with a child (``buy(..., offset=-5.0)`` or
+    *Brackets.* Children become active the moment their parent is filled, or the first part of
+    it, and are checked on that same bar; once one of them is filled, what is left of the parent
+    is cancelled. An ``offset`` given with a child (``buy(..., offset=-5.0)`` or
     ``stopargs=dict(offset=-5.0)``: signed distance from the entry, quote currency) moves its
     level to the fill price + offset, if the parent was filled at once; filled in parts, or
     without an offset, the level stays. After a fill at the open the whole bar counts. After a

@@ -23,9 +23,9 @@ class BuyAndHold(ClassicStrategy):
     """
 
     strategy_id: ClassVar[str] = "buy_and_hold"
-    warmup_bars: ClassVar[int] = 1
     fixed_parameters: ClassVar[frozenset[str]] = frozenset(TradingStrategy.params._getkeys()) - {
-        "trade_from"
+        "trade_from",
+        "history",
     }
 
     params: Any = (("atr_stop", 0.0), ("atr_target", 0.0))

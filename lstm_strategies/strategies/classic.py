@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lstm_strategies.signals import Reading
@@ -18,11 +19,15 @@ class ClassicStrategy(TradingStrategy):
 
     Attributes
     ----------
+    periods : tuple of str
+        Names of the parameters that count its indicators' bars.
     indicators : dict
         From each feed to its indicators by name.
     """
 
-    warmup_bars: ClassVar[int] = 200
+    # A recursive average has forgotten all but a thousandth of what is this many periods old.
+    forgetting: ClassVar[int] = 8
+    periods: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,6 +35,12 @@ class ClassicStrategy(TradingStrategy):
         for data, indicators in self.indicators.items():
             first = max((one._minperiod for one in indicators.values()), default=1)
             self.trade(data, first_bar=first)
+
+    @classmethod
+    def bars_needed(cls, parameters: Mapping[str, Any]) -> int:
+        """Return after how many bars where its indicators began no longer matters."""
+        longest = max((int(parameters[name]) for name in cls.periods), default=0)
+        return max(super().bars_needed(parameters), cls.forgetting * longest)
 
     def attach_indicators(self, data: Any) -> dict[str, Any]:
         """Return the indicators of a feed by name; none by default."""

@@ -35,6 +35,7 @@ class MACDWithStochastic(ClassicStrategy):
     """
 
     strategy_id: ClassVar[str] = "macd_stoch"
+    periods: ClassVar[tuple[str, ...]] = ("macd_slow", "macd_signal", "stoch_period")
 
     params: Any = (
         ("macd_fast", 12),

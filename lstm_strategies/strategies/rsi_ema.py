@@ -33,6 +33,7 @@ class RSIWithEMA(ClassicStrategy):
     """
 
     strategy_id: ClassVar[str] = "rsi_ema"
+    periods: ClassVar[tuple[str, ...]] = ("rsi_period", "ema_slow")
 
     params: Any = (
         ("rsi_period", 14),

@@ -97,6 +97,7 @@ class SuperTrend(ClassicStrategy):
     """
 
     strategy_id: ClassVar[str] = "supertrend"
+    periods: ClassVar[tuple[str, ...]] = ("supertrend_period",)
 
     params: Any = (
         ("supertrend_period", 10),

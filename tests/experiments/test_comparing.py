@@ -84,7 +84,7 @@ def test_a_strategy_alone_does_what_it_does_in_company(done, candles, home):
 
     (mine,) = [one for one in done.result.comparisons if one.strategy == "supertrend"]
     alone = run_backtest(
-        BacktestConfig(strategy="supertrend", **GIVEN), candles, home=home, history=200
+        BacktestConfig(strategy="supertrend", **GIVEN), candles, home=home, history=8 * 26
     )
     assert [one.entry_time for one in alone.result.trades] == [
         one.entry_time for one in mine.trades
@@ -155,3 +155,13 @@ def test_a_strategy_that_never_traded_comes_last(candles, home):
     last = done.result.comparisons[-1]
     assert last.strategy == "rsi_ema" or last.trades
     assert np.isfinite(last.sharpe_ratio)
+
+
+def test_longer_periods_lengthen_the_history_of_all(candles, home):
+    configs = configs_of(
+        ["supertrend", "rsi_ema"], GIVEN, ["parameters.ema_slow=60"], origin="compare"
+    )
+    done = run_comparison(configs, candles, metric="sharpe_ratio", home=home)
+    first = {one.strategy: one.start_date for one in done.result.comparisons}
+    assert len(set(first.values())) == 1
+    assert len(done.result.comparisons[0].equity_curve) == len(candles) - 8 * 60 + 1

@@ -149,3 +149,33 @@ def test_weights_never_leave_what_the_margin_allows(market, home):
     result = backtest_portfolio(BacktestConfig(**PLAIN, leverage=2.0), market, home=home)
     assert result.largest_exposure < 0.2 * 2.0 * 3 * 1.5
     assert np.isfinite(result.turnover)
+
+
+def test_days_back_count_from_the_end_of_all(market, home):
+    ended = market[1].between(None, int(market[1].time[400]))
+    config = BacktestConfig(**PLAIN, days_back=20)
+    result = backtest_portfolio(config, [market[0], ended], home=home)
+    # The one that ended long ago is left out rather than traded long ago.
+    assert [one.symbol for one in result.failures] == [NAMES[1]]
+    assert len(result.equity_curve) == 1 + 20 * 4
+
+
+def test_a_symbol_listed_later_is_not_traded_in_its_own_warm_up(market, home):
+    late = market[1].between(int(market[1].time[150]), None)
+    result = backtest_portfolio(BacktestConfig(**PLAIN), [market[0], late], home=home)
+    first = min(one.entry_time for one in result.trades if one.symbol == NAMES[1])
+    from lightning_models.candles import iso_utc
+
+    # Ten bars of the mean true range, eight times over.
+    assert first > iso_utc(int(late.time[8 * 10 - 1]))
+
+
+def test_what_stopped_it_is_told(market, home):
+    careful = BacktestConfig(**PLAIN, max_drawdown=0.02)
+    result = backtest_portfolio(careful, market, home=home)
+    assert any("Trading was stopped once, since the drawdown" in note for note in result.notes)
+
+
+def test_a_calibration_of_one_symbol_is_refused(market, home):
+    with pytest.raises(ConfigError, match="fitted on one symbol"):
+        backtest_portfolio(BacktestConfig(**PLAIN, calibrate_score=0.3), market, home=home)

@@ -273,3 +273,83 @@ def test_positions_are_never_more_than_the_fills_made(run):
     filled = sum(size for _, size, *_ in strategy.fills)
     assert filled == pytest.approx(strategy.broker.getposition(strategy.data).size, abs=1e-9)
     assert len(strategy.fills) > 20
+
+
+# --- what must not be left behind
+
+
+def test_an_entry_filled_in_parts_is_protected_from_the_first_one(candles_of):
+    rows = [
+        *flat(4),
+        *([[100.0, 100.5, 99.5, 100.0]] * 2),
+        [100.0, 100.0, 90.0, 91.0],
+        *flat(6, 91.0),
+    ]
+    cerebro = bt.Cerebro(stdstats=False)
+    broker = SimulatedBroker()
+    broker.addcommissioninfo(CryptoCommission(maker_fee=0.0, taker_fee=0.0))
+    # A hundredth of a bar's volume of 1,000: ten of the fifty units a bar.
+    broker.set_filler(bt.broker.fillers.FixedBarPerc(perc=1.0))
+    cerebro.setbroker(broker)
+    cerebro.adddata(CandleData(dataname=candles_of(rows)))
+    cerebro.addstrategy(Scripted, script={4: UP}, **{**PLAIN, "atr_stop": 2.0})
+    strategy = cerebro.run()[0]
+    # Thirty were bought by then; the rest of the entry ends with the stop's first part.
+    assert strategy.broker.getposition(strategy.data).size == 0.0
+    assert strategy.broker.getvalue() == pytest.approx(10_000.0 - 10.0 * 4.0 - 20.0 * 9.0)
+    assert not [one for one in strategy.broker.pending if one.alive()]
+
+
+def test_a_breaker_leaves_no_entry_waiting(candles_of):
+    from lstm_strategies.standing import Standing
+
+    calls = []
+
+    class Waiting:
+        def __init__(self, alive):
+            self._alive = alive
+
+        def alive(self):
+            return self._alive
+
+    class Leaves(Scripted):
+        def stop(self):
+            # An exit on its way, and a reversal's entry behind it.
+            feed = self._feeds[self.data]
+            assert isinstance(feed, Standing)
+            feed.exit, feed.held = Waiting(True), 5.0
+            feed.bracket = [Waiting(True), Waiting(False)]
+            self.cancel = calls.append
+            first = feed.bracket[0]
+            self._leave(feed, "drawdown")
+            assert calls == [first]
+            assert feed.bracket == []
+
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.setbroker(SimulatedBroker())
+    cerebro.broker.addcommissioninfo(CryptoCommission())
+    cerebro.adddata(CandleData(dataname=candles_of(flat(5))))
+    cerebro.addstrategy(Leaves, script={}, **PLAIN)
+    cerebro.run()
+
+
+def test_a_replayed_bar_is_decided_on_when_it_is_finished(candles_of):
+    cerebro = bt.Cerebro(stdstats=False)
+    cerebro.setbroker(SimulatedBroker())
+    cerebro.broker.addcommissioninfo(CryptoCommission())
+    cerebro.replaydata(
+        CandleData(dataname=candles_of(flat(16))), timeframe=bt.TimeFrame.Minutes, compression=240
+    )
+    seen = []
+
+    class Watching(Scripted):
+        def decide(self, feed):
+            seen.append(self.data.datetime.datetime(0).hour)
+            return STAY
+
+    cerebro.addstrategy(Watching, script={}, **PLAIN)
+    cerebro.run()
+    assert seen
+    # Bars of four hours end at 4, 8, 12 and midnight, give or take the last millisecond.
+    assert {hour % 4 for hour in seen} <= {3, 0}
+    assert len(seen) <= 4

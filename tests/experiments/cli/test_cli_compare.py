@@ -224,3 +224,62 @@ def test_a_model_is_asked_about_another_timeframe_only_where_that_is_asked_for(
     assert result["timeframe"] == "2h"
     assert any("whatever timeframe" in note for note in result["notes"])
     assert "was trained on 1h candles and is asked about 2h ones" in " ".join(ended.err.split())
+
+
+def test_detail_of_another_symbol_is_refused(trade, market):
+    ended = trade(
+        "backtest", "--strategy", "supertrend", "--data", market.sim_file,
+        "--detail", market.alt_file,
+    )  # fmt: skip
+    assert ended.code == 2
+    assert "--detail has candles of ALT/USDT" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--from", "2020-02-01"), "leave start out"),
+        (("--days-back", "5"), "leave days_back out"),
+        (("--set", "top_share=0.1"), "give min_confidence instead"),
+    ],
+)
+def test_a_signal_takes_no_period_and_no_rank(cli, home, bundle, market, options, words):
+    ended = cli(
+        "signal", "lstm_fast", "--model", bundle, "--data", market.sim_file, "--home", home.path,
+        *options,
+    )  # fmt: skip
+    assert ended.code == 2
+    assert words in " ".join(ended.err.split())
+
+
+def test_a_signal_does_not_enter_on_what_the_model_has_seen(cli, home, bundle, market, tmp_path):
+    unseen = load_predictor(bundle).bundle.unseen_from_ms
+    path = tmp_path / "SIM_USDT.parquet"
+    market.sim.between(None, unseen - 10 * market.sim.period_ms).to_frame().to_parquet(path)
+    told = ("--model", bundle, "--data", path, "--home", home.path, "--json")
+    loose = ("--min-confidence", "0.5")
+    (seen,) = cli("signal", "lstm_fast", *told, *loose).done().json
+    assert not seen["signal"]["should_enter"]
+    assert "has seen this candle" in seen["signal"]["reasoning"]
+    (asked,) = cli("signal", "lstm_fast", *told, *loose, "--in-sample").done().json
+    assert asked["signal"]["should_enter"]
+
+
+def test_a_key_put_into_a_strategys_parameters_is_refused_and_not_repeated(
+    trade, bundle, market, home
+):
+    secret = "sk-abc123secretKEY"
+    ended = trade(
+        "backtest", "--strategy", "lstm", "--model", bundle, "--data", market.sim_file,
+        "--set", f"parameters.llm_key_env={secret}",
+    )  # fmt: skip
+    assert ended.code == 2
+    assert "set analyst.endpoint" in " ".join(ended.err.split())
+    assert secret not in ended.err + ended.out
+    # Where it belongs, only a variable's name is taken, and it is not shown either.
+    named = trade(
+        "backtest", "--strategy", "lstm", "--model", bundle, "--data", market.sim_file,
+        "--set", f"analyst.api_key_env={secret}",
+    )  # fmt: skip
+    assert named.code != 0
+    assert secret not in named.err + named.out
