@@ -71,12 +71,35 @@ def metric_rows(result: BacktestResult) -> list[Row]:
         Row("Win rate", percent(result.win_rate) if result.total_trades else NOTHING),
         Row("Profit factor", number(result.profit_factor)),
         Row("Average win / loss", f"{number(result.avg_win)} / {number(result.avg_loss)}"),
+        *_let_trade_rows(result),
         Row("Bars in the market", percent(100.0 * result.exposure), against="100.0%"),
         Row("Fees paid", number(result.fees_paid)),
         Row("Funding paid", number(result.funding_paid, signed=True)),
         *([Row("Liquidations", f"{result.liquidations:,}")] if result.liquidations else []),
         Row("Turnover, times the equity", number(result.turnover)),
+        *_analyst_rows(result),
         Row("Rating", result.performance_rating if result.total_trades else "–"),
+    ]
+
+
+def _let_trade_rows(result: BacktestResult) -> list[Row]:
+    if result.traded_share is None:
+        return []
+    what = "Forecasts that may trade" if result.model else "Bars with a signal"
+    return [Row(what, percent(100.0 * result.traded_share))]
+
+
+def _analyst_rows(result: BacktestResult) -> list[Row]:
+    used = result.analyst
+    if used is None:
+        return []
+    return [
+        Row("Language model: asked / found in the cache", f"{used.calls:,} / {used.cached:,}"),
+        Row("Language model: abstained on", f"{used.abstained:,} bars"),
+        Row(
+            "Language model: tokens read / written, cost",
+            f"{used.tokens_in:,} / {used.tokens_out:,}, {used.cost:,.4f}",
+        ),
     ]
 
 

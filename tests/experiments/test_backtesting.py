@@ -379,3 +379,16 @@ def test_detail_of_another_symbol_or_no_finer_timeframe_is_refused(candles, plac
     config = BacktestConfig(strategy="rsi_ema", replications=100)
     with pytest.raises(ConfigError, match="give finer candles than"):
         backtest(config, candles, home=place, detail=candles)
+
+
+def test_funding_rates_come_from_a_file_where_one_is_given(run, candles, tmp_path):
+    eight_hours = 8 * 3_600_000
+    first = int(candles.time[0]) // eight_hours * eight_hours
+    times = range(first, int(candles.time[-1]) + eight_hours, eight_hours)
+    path = tmp_path / "rates.csv"
+    path.write_text("timestamp,rate\n" + "".join(f"{time},0.0003\n" for time in times))
+    stated = run(funding_rate=0.0003)
+    read = run(funding=path)
+    assert read.funding_paid == pytest.approx(stated.funding_paid)
+    assert read.funding_paid != pytest.approx(run().funding_paid)
+    assert read.configuration["funding"] == str(path)
