@@ -16,7 +16,6 @@ import pandas as pd
 from lightning_models.candles.candles import Candles
 from lightning_models.candles.reading import read_candles
 from lightning_models.candles.timestamps import iso_utc
-from lightning_models.data.horizons import resolve_horizons
 from lightning_models.errors import (
     BundleError,
     ConfigError,
@@ -137,6 +136,8 @@ class Predictor:
         >>> statistical_predictor("6h").at_timeframe("1h").horizons
         ('1h',)
         """
+        from lightning_models.data.horizons import resolve_horizons  # its package loads torch
+
         if timeframe == self.timeframe:
             return self
         if type(self) is not Predictor:

@@ -92,6 +92,9 @@ class QueueingBroker(AdmittingBroker):
         if order.alive():
             self.pending.insert(min(place, len(self.pending)), order)
             if order.status == order.Partial and order.parent is None:
-                self._protect(order)
+                held = self.positions[traded_feed(order)].size
+                # A turn may still be busy with the position it comes from.
+                if held * order.size > 0.0:
+                    self._protect(order)
         elif order.status == order.Completed:
             self._bracketize(order)

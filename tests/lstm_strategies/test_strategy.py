@@ -603,7 +603,9 @@ def test_slow_fills_neither_double_an_entry_nor_oversell(trade, candles):
             assert worth < 1.2 * self.broker.getvalue()
 
     strategy = trade(candles, prepare=thin, kind=Watched)
-    assert len(strategy.entries) > 5
+    # Most entries are protected, and left, before they are filled whole.
+    assert strategy.counts["passed"] > 20
+    assert strategy.counts["orders_completed"] > 20
     assert Watched.largest > 10
 
 
