@@ -41,8 +41,8 @@ class BenchmarkConfig(BaseModel):
     repeats: PositiveInt = 5
     steps: int = Field(default=98, ge=10)
     bars: int = Field(default=100_000, ge=2_000)
-    sweep_bars: int = Field(default=5_000, ge=1_000)
-    sweep_repeats: PositiveInt = 3
+    sweep_bars: int = Field(default=2_000, ge=1_000)
+    sweep_repeats: PositiveInt = 1
     symbol_bars: int = Field(default=43_800, ge=1_000)
     candles: int = Field(default=45_000, ge=2_000)
     peers: PeersConfig = PeersConfig()
