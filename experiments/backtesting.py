@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +15,7 @@ from experiments.backtest_period import Period, choose_period
 from experiments.config import BacktestConfig
 from experiments.deflation import deflated_sharpe
 from experiments.forecast_judgement import ForecastJudgement, judge_forecasts
+from experiments.quiet import without_warnings
 from experiments.result import BacktestResult, BuyAndHold, DoubledCosts, EquityPoint
 from experiments.score_calibrating import calibrate_score
 from experiments.significance import is_distinguishable, measure_significance, verdict
@@ -40,7 +39,8 @@ from lstm_strategies.strategies import strategy_named
 __all__ = [
     "Backtest",
     "backtest",
-    "bar_sharpe",
+    "described_holding",
+    "doubled_costs_of",
     "fitting_detail",
     "funding_a_bar",
     "judge_run",
@@ -168,7 +168,9 @@ def run_backtest(
     if config.trials == 1:
         return one
     # Of the others only the number is known.
-    return with_trials(one, np.array([bar_sharpe(one.returns)]), trials=config.trials)
+    return with_trials(
+        one, np.array([sharpe_ratio(one.returns, periods=1.0)]), trials=config.trials
+    )
 
 
 def period_of(
@@ -244,8 +246,9 @@ def judge_run(
     )
     doubled = None
     if config.doubled_costs and metrics["trades"]:
-        with _told_once():
-            doubled = _doubled(run(2.0).analyzers.metrics.get_analysis())
+        # What there was to warn of was said the first time.
+        with without_warnings():
+            doubled = doubled_costs_of(run(2.0).analyzers.metrics.get_analysis())
     predictor = period.predictor
     result = BacktestResult.model_validate(
         {
@@ -264,7 +267,7 @@ def judge_run(
             "excess_return": significance.excess_return,
             "excess_low": significance.excess_low,
             "excess_high": significance.excess_high,
-            "buy_and_hold": _described(held, config.cash, metrics, periods),
+            "buy_and_hold": described_holding(held, config.cash, metrics, periods),
             "random_exposure": shuffled.model_dump(),
             "doubled_costs": doubled,
             "trials": config.trials,
@@ -279,24 +282,6 @@ def judge_run(
         }
     )
     return Backtest(result, period, judgement, returns)
-
-
-@contextmanager
-def _told_once() -> Iterator[None]:
-    # The same strategy on the same candles: what there was to warn of was said the first time.
-    logger = logging.getLogger("lstm_strategies")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def bar_sharpe(returns: Floats) -> float:
-    """Return mean over standard deviation of per-bar returns; 0 where they do not vary."""
-    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    return float(returns.mean()) / deviation if deviation > 1e-15 else 0.0
 
 
 def with_trials(one: Backtest, trial_sharpes: Floats, *, trials: int | None = None) -> Backtest:
@@ -387,7 +372,22 @@ def _buy_and_hold(config: BacktestConfig, period: Period) -> Floats:
     return equity
 
 
-def _described(held: Floats, cash: float, metrics: dict[str, Any], periods: float) -> BuyAndHold:
+def described_holding(
+    held: Floats, cash: float, metrics: dict[str, Any], periods: float
+) -> BuyAndHold:
+    """Return buy-and-hold's figures.
+
+    Parameters
+    ----------
+    held
+        ``float64 [T]``, what it is worth at each bar's close, quote currency.
+    cash
+        At the start.
+    metrics
+        Of the account beside it, whose bars these are.
+    periods
+        Bars a year.
+    """
     stamps = [point["time"] for point in metrics["equity_curve"]]
     return BuyAndHold(
         total_return_pct=100.0 * (float(held[-1]) / cash - 1.0),
@@ -400,7 +400,8 @@ def _described(held: Floats, cash: float, metrics: dict[str, Any], periods: floa
     )
 
 
-def _doubled(metrics: dict[str, Any]) -> DoubledCosts:
+def doubled_costs_of(metrics: dict[str, Any]) -> DoubledCosts:
+    """Return what is told of the metrics of a run at twice the costs."""
     return DoubledCosts.model_validate({name: metrics[name] for name in DoubledCosts.model_fields})
 
 

@@ -14,7 +14,6 @@ from experiments.account_config import AccountConfig
 from experiments.backtest_period import history_of
 from experiments.backtesting import (
     Backtest,
-    bar_sharpe,
     judge_run,
     period_of,
     predictor_for,
@@ -29,7 +28,7 @@ from lightning_models.candles import Candles, read_candles
 from lightning_models.errors import ConfigError
 from lightning_models.home import Home, find_home
 from lightning_models.spelling import nearest_names
-from lstm_strategies.performance import bar_returns
+from lstm_strategies.performance import bar_returns, sharpe_ratio
 
 __all__ = ["RANKINGS", "Comparison", "ComparisonResult", "compare", "configs_of"]
 
@@ -224,7 +223,7 @@ def run_comparison(
         backtests.append(judge_run(config, period, home=home, detail=detail))
         if on_backtest is not None:
             on_backtest(backtests[-1].result)
-    sharpes = np.array([bar_sharpe(one.returns) for one in backtests])
+    sharpes = np.array([sharpe_ratio(one.returns, periods=1.0) for one in backtests])
     backtests = [with_trials(one, sharpes, trials=one.result.trials) for one in backtests]
     backtests.sort(key=lambda one: _place(one.result, metric))
     return Comparison(result=_result(backtests, metric, configs[0]), backtests=tuple(backtests))

@@ -30,7 +30,7 @@ from lstm_strategies.performance import (
     sharpe_ratio,
 )
 
-__all__ = ["MultiSymbolResult", "SymbolFailure", "backtest_symbols"]
+__all__ = ["MultiSymbolResult", "SymbolFailure", "backtest_symbols", "check_symbols"]
 
 _log = logging.getLogger(__name__)
 
@@ -271,13 +271,25 @@ def _summed(
     return time, np.asarray(joined.sum(axis=1), dtype=np.float64)
 
 
-def _check(candles: Sequence[Candles]) -> None:
+def check_symbols(candles: Sequence[Candles]) -> None:
+    """Refuse no symbol, and one that is there twice.
+
+    Raises
+    ------
+    ConfigError
+        If it is so.
+    """
     if not candles:
         raise ConfigError("no symbol was given: give candles of at least one")
     symbols = [one.symbol for one in candles]
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
         raise ConfigError(f"{twice[0]} is there twice: give each symbol once")
+
+
+def _check(candles: Sequence[Candles]) -> None:
+    check_symbols(candles)
+    symbols = [one.symbol for one in candles]
     folders = [folder_of(symbol) for symbol in symbols]
     for symbol, folder in zip(symbols, folders, strict=True):
         if folders.count(folder) > 1:

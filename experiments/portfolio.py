@@ -14,9 +14,17 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from experiments.backtest_period import Period, with_common_start
-from experiments.backtesting import fitting_detail, funding_a_bar, notes_on_trading, period_of
+from experiments.backtesting import (
+    described_holding,
+    doubled_costs_of,
+    fitting_detail,
+    funding_a_bar,
+    notes_on_trading,
+    period_of,
+)
 from experiments.config import BacktestConfig
-from experiments.many_symbols import SymbolFailure
+from experiments.many_symbols import SymbolFailure, check_symbols
+from experiments.quiet import without_warnings
 from experiments.result import (
     BuyAndHold,
     DoubledCosts,
@@ -35,9 +43,7 @@ from lightning_models.timeframes import bar_stamp
 from lstm_strategies.performance import (
     bar_returns,
     capped_rating,
-    drawdown,
     periods_per_year,
-    sharpe_ratio,
 )
 
 __all__ = ["PortfolioResult", "SymbolShare", "backtest_portfolio"]
@@ -264,8 +270,9 @@ def _judged(
     )
     doubled = None
     if config.doubled_costs and metrics["trades"]:
-        again = run(2.0).analyzers.metrics.get_analysis()
-        doubled = {name: again[name] for name in DoubledCosts.model_fields}
+        # What there was to warn of was said the first time.
+        with without_warnings():
+            doubled = doubled_costs_of(run(2.0).analyzers.metrics.get_analysis())
     kind = _slice_of(periods)
     predictor = periods[0].predictor
     taken = {name: metrics[name] for name in PortfolioResult.model_fields if name in metrics}
@@ -289,7 +296,7 @@ def _judged(
                 for number, one in enumerate(candles)
             ],
             "failures": failures,
-            "buy_and_hold": _described(held, config.cash, metrics, year),
+            "buy_and_hold": described_holding(held, config.cash, metrics, year),
             "random_exposure": shuffled.model_dump(),
             "doubled_costs": doubled,
             "trials": config.trials,
@@ -333,18 +340,6 @@ def _held(config: BacktestConfig, closes: Floats) -> Floats:
     return equity
 
 
-def _described(held: Floats, cash: float, metrics: dict[str, Any], year: float) -> BuyAndHold:
-    return BuyAndHold(
-        total_return_pct=100.0 * (float(held[-1]) / cash - 1.0),
-        sharpe_ratio=sharpe_ratio(bar_returns(cash, held), year),
-        max_drawdown_pct=drawdown(cash, held).largest_pct,
-        equity_curve=tuple(
-            EquityPoint(time=point["time"], equity=value)
-            for point, value in zip(metrics["equity_curve"], held.tolist(), strict=True)
-        ),
-    )
-
-
 def _share(symbol: str, trades: Sequence[dict[str, Any]], weights: Floats) -> SymbolShare:
     own = [one for one in trades if one["symbol"] == symbol]
     closed = [one for one in own if one["exit_time"] is not None]
@@ -370,12 +365,7 @@ def _notes(periods: Sequence[Period], strategy: Any, metrics: dict[str, Any]) ->
 
 
 def _check(candles: Sequence[Candles], *, resampled: bool) -> None:
-    if not candles:
-        raise ConfigError("no symbol was given: give candles of at least one")
-    symbols = [one.symbol for one in candles]
-    twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
-    if twice:
-        raise ConfigError(f"{twice[0]} is there twice: give each symbol once")
+    check_symbols(candles)
     # A model's own timeframe is what all of them are resampled to.
     for what in ("market",) if resampled else ("timeframe", "market"):
         kinds = {getattr(one, what): one.symbol for one in reversed(candles)}

@@ -14,13 +14,12 @@ from lightning_models.errors import ConfigError, TooFewCandlesError
 from lightning_models.forecast import forecast_lines
 from lightning_models.timeframes import bar_stamp
 from lstm_strategies.forecast_cache import ForecastCache
-from lstm_strategies.fused import FusedStrategy, quantiles_to_rank_by
+from lstm_strategies.fused import FusedStrategy, fused_scores, quantiles_to_rank_by
 from lstm_strategies.models import cache_folder
 from lstm_strategies.signals import (
     MIN_OUTCOMES,
     FusionWeights,
     fit_score_calibration,
-    fuse_arrays,
     lstm_score,
     technical_arrays,
 )
@@ -129,6 +128,4 @@ def _scores(config: BacktestConfig, predictor: Predictor, period: Period, home: 
     weights = FusionWeights(
         lstm=own["weight_lstm"], technical=own["weight_technical"], llm=own["weight_llm"]
     )
-    parts = {"lstm": model, "technical": technical_arrays(candles.ohlcv).score}
-    fused = fuse_arrays(parts, weights)
-    return np.asarray(np.where(np.isnan(model), np.nan, fused), dtype=np.float64)
+    return fused_scores(model, technical_arrays(candles.ohlcv).score, weights)

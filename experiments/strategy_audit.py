@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
+from experiments.quiet import without_warnings
 from experiments.strategy_recording import NEXT, RUNONCE, Event, RecordedRun, record_run
 from lightning_models.audit.futures import CUT, EXCHANGED, exchanged_future, section_before_end
 from lightning_models.audit.report import Check, Finding, moment
@@ -67,7 +66,8 @@ def audit_strategy(
     found: dict[str, dict[str, Finding]] = {CUT: {}, EXCHANGED: {}}
     compared = {CUT: 0, EXCHANGED: 0}
     name = strategy.__name__
-    with _quiet():
+    # Dozens of short runs would each tell of refused orders, and of having made no trade.
+    with without_warnings():
         bulk = record_run(strategy, section, settings, RUNONCE)
         _check_reference(name, bulk, section, found[CUT])
         cuts = _cuts(bulk, section, random)
@@ -213,15 +213,3 @@ def _exchanged(section: Candles, known: int, seed: int) -> Candles:
 
 def _stamp(section: Candles, known: int) -> int:
     return int(section.time[known - 1]) + section.period_ms - 1
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Dozens of short runs would each tell of refused orders, and of having made no trade.
-    logger = logging.getLogger("lstm_strategies")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

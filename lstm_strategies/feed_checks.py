@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import backtrader as bt
 import numpy as np
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from lstm_strategies.resampled_source import ResampledSource
 
 __all__ = [
+    "MILLISECOND",
     "check_actual_timeframe",
     "check_stamps",
     "check_stated_timeframe",
+    "read_ahead_error",
     "warn_of_no_volume",
     "warn_of_opens",
 ]
@@ -29,6 +31,27 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
+
+
+MILLISECOND: Final = 1.5 / DAY_MS
+"""In backtrader's dates, which count days; half of one more leaves room for rounding."""
+
+
+def read_ahead_error(data: Any, now: Any) -> ParameterError:
+    """Return what to say of a feed that shows a bar before its time.
+
+    Parameters
+    ----------
+    data
+        The feed.
+    now
+        Moment that backtrader's clock stands at.
+    """
+    return ParameterError(
+        f"the feed {data._name!r} shows its bar of {bt.num2date(data.datetime[0])} at {now}: with "
+        "exactbars=1 backtrader reads ahead in feeds that wait for others. Run with exactbars=0 or "
+        "exactbars=-1"
+    )
 
 
 def check_stated_timeframe(data: Any, predictor: Predictor) -> None:

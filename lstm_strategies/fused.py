@@ -44,7 +44,7 @@ from lstm_strategies.standing import Standing
 from lstm_strategies.strategy import LSTMStrategy
 from lstm_strategies.verdicts import BEFORE_UNSEEN, WITHOUT_FORECAST
 
-__all__ = ["FusedStrategy", "quantiles_to_rank_by"]
+__all__ = ["FusedStrategy", "fused_scores", "quantiles_to_rank_by"]
 
 _log = logging.getLogger(__name__)
 
@@ -241,8 +241,7 @@ class FusedStrategy(LSTMStrategy):
         self, direction: Floats, confidence: Floats, signal: Floats, technical: Floats
     ) -> Floats:
         model = lstm_score(direction, confidence, signal, self.confidence_quantiles)
-        fused = fuse_arrays({"lstm": model, "technical": technical}, self.weights)
-        return np.where(np.isnan(model), np.nan, fused)
+        return fused_scores(model, technical, self.weights)
 
     def _present_score(self, data: Any) -> float:
         lines = self.forecasts[data].lines
@@ -320,6 +319,25 @@ class FusedStrategy(LSTMStrategy):
         bias = self.p.score_bias
         if isinstance(bias, bool) or not isinstance(bias, int | float) or not math.isfinite(bias):
             raise ParameterError(f"score_bias={bias!r} is no number: give one, such as 0.0")
+
+
+def fused_scores(model: Floats, technical: Floats, weights: FusionWeights) -> Floats:
+    """Return the scores that entries are decided by, before a language model is asked.
+
+    Parameters
+    ----------
+    model, technical
+        ``float64 [T]``, scores of the forecasts and of the readings, NaN where there is none.
+    weights
+        Of both.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``float64 [T]``, NaN wherever there is no forecast.
+    """
+    fused = fuse_arrays({"lstm": model, "technical": technical}, weights)
+    return np.asarray(np.where(np.isnan(model), np.nan, fused), dtype=np.float64)
 
 
 def quantiles_to_rank_by(predictor: Predictor) -> tuple[float, ...] | None:

@@ -12,14 +12,16 @@ import numpy.typing as npt
 from lightning_models.errors import ConfigError
 from lightning_models.forecast import INTERVAL, LINE_NAMES, ForecastArrays, forecast_lines
 from lightning_models.predictor import Predictor
-from lightning_models.timeframes import DAY_MS, period_ms
+from lightning_models.timeframes import period_ms
 from lstm_strategies.bar_times import opens_of
 from lstm_strategies.errors import ParameterError
 from lstm_strategies.feed import milliseconds_of_dates
 from lstm_strategies.feed_checks import (
+    MILLISECOND,
     check_actual_timeframe,
     check_stamps,
     check_stated_timeframe,
+    read_ahead_error,
     warn_of_no_volume,
     warn_of_opens,
 )
@@ -34,9 +36,6 @@ __all__ = ["LSTMForecast"]
 Floats = npt.NDArray[np.float64]
 
 NO_FORECAST: Final = (math.nan,) * len(LINE_NAMES)
-
-# In backtrader's dates, which count days; half of one more leaves room for rounding.
-MILLISECOND: Final = 1.5 / DAY_MS
 
 
 class LSTMForecast(bt.Indicator, CheckedParameters):
@@ -198,11 +197,7 @@ class LSTMForecast(bt.Indicator, CheckedParameters):
             # With nothing more to come, the clock stands at the bar before.
             source = self._source
             return source is not None and source.has_ended and source.has_reached(self._end())
-        raise ParameterError(
-            f"the feed {self.data._name!r} shows its bar of {bt.num2date(self.data.datetime[0])} "
-            f"at {now}: with exactbars=1 backtrader reads ahead in feeds that wait for others. "
-            "Run with exactbars=0 or exactbars=-1"
-        )
+        raise read_ahead_error(self.data, now)
 
     def _end(self) -> int:
         timeframe = self.predictor.timeframe

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
@@ -12,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from experiments.benchmark.peers_config import PeersConfig
 
-__all__ = ["BenchmarkConfig", "Figure", "alternate", "without_warnings"]
+__all__ = ["BenchmarkConfig", "Figure", "alternate"]
 
 
 class BenchmarkConfig(BaseModel):
@@ -101,15 +99,3 @@ def alternate(
             function()
             taken.append(perf_counter() - start)
     return median(seconds[0]), median(seconds[1])
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Hold back what the strategy would say of a model that is not meant to trade well."""
-    logger = logging.getLogger("lstm_strategies")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

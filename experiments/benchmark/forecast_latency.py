@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import backtrader as bt
 import numpy as np
 
-from experiments.benchmark.figure import BenchmarkConfig, Figure, without_warnings
+from experiments.benchmark.figure import BenchmarkConfig, Figure
 from experiments.benchmark.small_model import write_untrained
+from experiments.quiet import without_warnings
 from lightning_models.candles import simulate_market
 from lstm_strategies import CandleData, LSTMForecast
 from lstm_strategies.parameters import attach

@@ -10,14 +10,14 @@ from typing import Any
 
 import backtrader as bt
 import numpy as np
-import pandas as pd
 
-from experiments.benchmark.figure import BenchmarkConfig, Figure, alternate, without_warnings
+from experiments.benchmark.backtest_speed import run_empty, stock_frame
+from experiments.benchmark.figure import BenchmarkConfig, Figure, alternate
 from experiments.benchmark.small_model import write_untrained
 from experiments.config import BacktestConfig
 from experiments.many_symbols import backtest_symbols
+from experiments.quiet import without_warnings
 from lightning_models.candles import Candles, simulate_market
-from lightning_models.timeframes import bar_stamp
 from lstm_strategies import CandleData
 from lstm_strategies.forecast_cache import ForecastCache
 from lstm_strategies.standing import Standing
@@ -60,8 +60,7 @@ def strategy_speed(config: BenchmarkConfig) -> list[Figure]:
 
 def _one_run(config: BenchmarkConfig, model: str, home: Path) -> list[Figure]:
     candles = simulate_market(candles=config.bars, signal=0.2)[0]
-    frame = candles.to_frame().set_index("timestamp").tz_localize(None)
-    frame.index = pd.to_datetime(bar_stamp(candles.time, candles.timeframe), unit="ms")
+    frame = stock_frame(candles)
 
     def cold() -> None:
         ForecastCache._memory.clear()
@@ -71,8 +70,8 @@ def _one_run(config: BenchmarkConfig, model: str, home: Path) -> list[Figure]:
     def warm() -> None:
         _fast(candles, model, home)
 
-    cold_seconds, first = alternate(cold, lambda: _empty(frame), config.repeats)
-    warm_seconds, second = alternate(warm, lambda: _empty(frame), config.repeats)
+    cold_seconds, first = alternate(cold, lambda: run_empty(frame), config.repeats)
+    warm_seconds, second = alternate(warm, lambda: run_empty(frame), config.repeats)
     size = f"{len(candles):,} bars: lstm_fast"
     return [
         Figure(
@@ -146,15 +145,6 @@ def _fast(candles: Candles, model: str, home: Path) -> Any:
     cerebro.adddata(CandleData(dataname=candles))
     cerebro.addstrategy(LSTMFast, model=model, home=str(home), in_sample=True)
     return cerebro.run()[0]
-
-
-def _empty(frame: pd.DataFrame) -> None:
-    cerebro = bt.Cerebro(stdstats=False)
-    cerebro.adddata(
-        bt.feeds.PandasData(dataname=frame, timeframe=bt.TimeFrame.Minutes, compression=60)
-    )
-    cerebro.addstrategy(bt.Strategy)
-    cerebro.run()
 
 
 def _decided(candles: Candles, model: str, home: Path) -> list[int]:

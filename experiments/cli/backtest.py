@@ -40,15 +40,8 @@ def backtest_command(
     """Trade a strategy on candles its model has not seen, beside its yardsticks."""
     with errors.status("loading torch and backtrader"):
         from experiments.backtesting import backtest
-        from experiments.config import BacktestConfig
-        from experiments.settings import validated
 
-        config = validated(
-            BacktestConfig,
-            {**trading.given(), "strategy": strategy},
-            trading.settings or (),
-            origin="backtest",
-        )
+        config = trading.config_of(strategy, origin="backtest")
     sources = read_traded(trading)
     details = {one.symbol: one for one in read_detail(trading, sources)}
     found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -142,7 +142,7 @@ def multi_symbol_command(
         from experiments.clusters import on_backend
         from experiments.many_symbols import SymbolFailure, backtest_symbols
 
-        config = _config(trading, strategy, "multi-symbol")
+        config = trading.config_of(strategy, origin="multi-symbol")
     sources = read_traded(trading)
     details = read_detail(trading, sources)
 
@@ -189,7 +189,7 @@ def portfolio_command(
         from experiments.cli.strategy_tables import portfolio_table, shares_table
         from experiments.portfolio import backtest_portfolio
 
-        config = _config(trading, strategy, "portfolio")
+        config = trading.config_of(strategy, origin="portfolio")
     sources = read_traded(trading)
     details = read_detail(trading, sources)
     with errors.status(f"trading {len(sources)} symbols"), quiet_mlflow():
@@ -209,18 +209,6 @@ def portfolio_command(
     for sentence in result.notes:
         say(f"note: {sentence}")
     _say_report(report)
-
-
-def _config(trading: TradingOptions, strategy: str, origin: str) -> Any:
-    from experiments.config import BacktestConfig
-    from experiments.settings import validated
-
-    return validated(
-        BacktestConfig,
-        {**trading.given(), "strategy": strategy},
-        trading.settings or (),
-        origin=origin,
-    )
 
 
 def _say_report(folder: Path | None) -> None:

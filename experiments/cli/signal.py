@@ -23,17 +23,10 @@ def signal_command(
 ) -> None:
     """Say what a strategy would do at the last finished candle, and why."""
     with errors.status("loading torch and backtrader"):
-        from experiments.config import BacktestConfig
-        from experiments.settings import validated
         from experiments.signals import latest_signal
         from lightning_models.errors import ConfigError
 
-        config = validated(
-            BacktestConfig,
-            {**trading.given(), "strategy": strategy},
-            trading.settings or (),
-            origin="signal",
-        )
+        config = trading.config_of(strategy, origin="signal")
     if trading.detail:
         raise ConfigError("--detail decides within a bar that is traded: a signal needs none")
     made = []

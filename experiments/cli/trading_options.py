@@ -23,6 +23,7 @@ from experiments.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from experiments.config import BacktestConfig
     from lightning_models.candles import Candles
 
 __all__ = [
@@ -123,6 +124,27 @@ class TradingOptions:
             "use_llm": self.use_llm,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def config_of(self, strategy: str, *, origin: str) -> BacktestConfig:
+        """Return the configuration of a strategy with these options.
+
+        Parameters
+        ----------
+        strategy
+            Its name in the table.
+        origin
+            The command, for messages.
+
+        Raises
+        ------
+        ConfigError
+            Naming every problem.
+        """
+        from experiments.config import BacktestConfig
+        from experiments.settings import validated
+
+        given = {**self.given(), "strategy": strategy}
+        return validated(BacktestConfig, given, self.settings or (), origin=origin)
 
 
 def takes_trading_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -9,8 +9,7 @@ import backtrader as bt
 import numpy as np
 import numpy.typing as npt
 
-from lstm_strategies.errors import ParameterError
-from lstm_strategies.indicator import MILLISECOND
+from lstm_strategies.feed_checks import MILLISECOND, read_ahead_error
 from lstm_strategies.parameters import CheckedParameters
 from lstm_strategies.signals.technical import WARMUP, TechnicalArrays, technical_arrays
 
@@ -99,11 +98,7 @@ class TechnicalIndicator(bt.Indicator, CheckedParameters):
         if now is None or self.data.resampling or self.data.replaying:
             return
         if self.data.datetime[0] > bt.date2num(now) + MILLISECOND:
-            raise ParameterError(
-                f"the feed {self.data._name!r} shows its bar of "
-                f"{bt.num2date(self.data.datetime[0])} at {now}: with exactbars=1 backtrader reads "
-                "ahead in feeds that wait for others. Run with exactbars=0 or exactbars=-1"
-            )
+            raise read_ahead_error(self.data, now)
 
 
 def _candles(data: Any) -> tuple[Any, ...]:

@@ -22,7 +22,6 @@ class BuyAndHold(ClassicStrategy):
     neither stop nor target, and would make another strategy of it.
     """
 
-    strategy_id: ClassVar[str] = "buy_and_hold"
     fixed_parameters: ClassVar[frozenset[str]] = frozenset(TradingStrategy.params._getkeys()) - {
         "trade_from",
         "history",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from lstm_strategies.fused import FusedStrategy
 
@@ -16,8 +16,6 @@ class LSTMAggressive(FusedStrategy):
       - ``min_confidence`` (0.5): every score; ``risk_per_trade`` (0.05).
       - ``atr_stop`` (1.0): a tight stop; ``atr_target`` (1.5): as far beyond it as elsewhere.
     """
-
-    strategy_id: ClassVar[str] = "lstm_aggressive"
 
     params: Any = (
         ("min_confidence", 0.5),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from lstm_strategies.fused import FusedStrategy
 
@@ -16,8 +16,6 @@ class LSTMConservative(FusedStrategy):
       - ``use_llm`` (True), ``min_confidence`` (0.75), ``risk_per_trade`` (0.01).
       - ``atr_stop`` (2.5): a wide stop; ``atr_target`` (3.75): as far beyond it as elsewhere.
     """
-
-    strategy_id: ClassVar[str] = "lstm_conservative"
 
     params: Any = (
         ("use_llm", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from lstm_strategies.fused import FusedStrategy
 
@@ -15,7 +15,5 @@ class LSTMFast(FusedStrategy):
     Params: those of `lstm_strategies.fused.FusedStrategy`, with
       - ``min_confidence`` (0.6), ``risk_per_trade`` (0.02).
     """
-
-    strategy_id: ClassVar[str] = "lstm_fast"
 
     params: Any = (("min_confidence", 0.6), ("risk_per_trade", 0.02))

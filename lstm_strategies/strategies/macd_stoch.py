@@ -34,7 +34,6 @@ class MACDWithStochastic(ClassicStrategy):
     Stochastics, 1984.
     """
 
-    strategy_id: ClassVar[str] = "macd_stoch"
     periods: ClassVar[tuple[str, ...]] = ("macd_slow", "macd_signal", "stoch_period")
 
     params: Any = (

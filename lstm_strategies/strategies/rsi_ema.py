@@ -32,7 +32,6 @@ class RSIWithEMA(ClassicStrategy):
     Wilder, New Concepts in Technical Trading Systems, 1978 (RSI).
     """
 
-    strategy_id: ClassVar[str] = "rsi_ema"
     periods: ClassVar[tuple[str, ...]] = ("rsi_period", "ema_slow")
 
     params: Any = (

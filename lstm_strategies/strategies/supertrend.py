@@ -96,7 +96,6 @@ class SuperTrend(ClassicStrategy):
       - ``position_size`` (1.0): all of the equity, since no stop bounds the risk.
     """
 
-    strategy_id: ClassVar[str] = "supertrend"
     periods: ClassVar[tuple[str, ...]] = ("supertrend_period",)
 
     params: Any = (
