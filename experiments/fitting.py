@@ -11,8 +11,10 @@ from lightning_models.networks import build_network
 from lightning_models.training import fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import pytorch_lightning as pl
 
     from experiments.config import TrainConfig
     from lightning_models.data.datamodule import CandleDataModule
@@ -47,6 +49,7 @@ def fit_model(
     resume_hint: str = "",
     on_epoch: Callable[[int, EpochMetrics], None] | None = None,
     progress: bool = False,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> FitResult:
     """Fit a configuration on its slices.
 
@@ -59,8 +62,9 @@ def fit_model(
     checkpoints
         A folder that exists; a forecaster without gradients leaves it empty, an ensemble has
         one in it for each member.
-    resume, resume_hint, on_epoch, progress
-        As `lightning_models.training.fit` takes them.
+    resume, resume_hint, on_epoch, progress, callbacks
+        As `lightning_models.training.fit` takes them; a forecaster without gradients has no epochs
+        for callbacks.
 
     Raises
     ------
@@ -81,4 +85,5 @@ def fit_model(
         resume_hint=resume_hint,
         on_epoch=on_epoch,
         progress=progress,
+        callbacks=callbacks,
     )

@@ -13,7 +13,7 @@ from pydantic import ValidationError as PydanticError
 from lightning_models.errors import ConfigError
 from lightning_models.spelling import nearest_names
 
-__all__ = ["flatten", "in_our_words", "parse_settings", "validated"]
+__all__ = ["TAG_KEYS", "flatten", "in_our_words", "parse_settings", "validated"]
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -39,8 +39,8 @@ _WORDS = {
     "list_type": "give a list",
 }
 
-# Fields that say which member of a union is meant.
 TAG_KEYS = ("kind", "name")
+"""Fields that say which member of a union is meant."""
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

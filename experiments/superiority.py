@@ -20,7 +20,7 @@ from lightning_models.evaluation.bootstrap import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Contender", "Superiority", "superiority"]
+__all__ = ["BenchmarkTest", "Contender", "Superiority", "beats_benchmark", "superiority"]
 
 Floats = npt.NDArray[np.float64]
 Metric = Literal["mean", "sharpe"]
@@ -29,6 +29,9 @@ _CALLED: Final[dict[str, str]] = {"mean": "mean return", "sharpe": "Sharpe ratio
 
 # A sentence that names more is no longer read.
 _NAMED: Final = 3
+
+# Differences whose block length is looked for: each takes some milliseconds.
+_DIFFERENCES: Final = 100
 
 
 class Contender(BaseModel):
@@ -144,6 +147,28 @@ class Superiority(BaseModel):
         return f"{none} shown to be better than {self.against} (p {self.against_p:.3f})."
 
 
+class BenchmarkTest(BaseModel):
+    """Whether any of many strategies beats one benchmark."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bars: int
+    strategies: int
+    metric: Metric
+    block_length: int | None = None
+    """Mean block of the bootstrap in bars."""
+    p_value: float | None = None
+    """p-value that none of them is better than the benchmark, their number accounted for. None
+    with fewer than 30 bars."""
+    p_values: tuple[float, ...] = ()
+    """p-value of each one that it is no better, with all of them tested together, in the order
+    given; empty with fewer than 30 bars. The least is `p_value`."""
+
+    def is_beaten(self, level: float = 0.95) -> bool:
+        """Return whether at least one is shown to be better, two-sided at a confidence."""
+        return self.p_value is not None and self.p_value <= (1.0 - level) / 2.0
+
+
 def superiority(
     returns: Floats,
     names: Sequence[str],
@@ -245,14 +270,7 @@ def superiority(
     length = None
     if bars >= MINIMUM_MOMENTS and series.shape[1] > 1:
         length = block if block is not None else _block(series)
-        replicates = np.concatenate(
-            [
-                _values(counts, series, metric)
-                for counts in resampled_counts(
-                    bars, block=length, replications=replications, seed=seed
-                )
-            ]
-        )
+        replicates = _replicates(series, metric, length, replications, seed)
         rivals = np.arange(count)
         if count > 1:
             p_best = [
@@ -276,6 +294,92 @@ def superiority(
     )
 
 
+def beats_benchmark(
+    returns: Floats,
+    against: Floats,
+    *,
+    metric: Metric = "mean",
+    seed: int = 0,
+    replications: int = 1000,
+    block: int | None = None,
+) -> BenchmarkTest:
+    """Return whether any of many strategies is better than one benchmark.
+
+    It is the test that `superiority` makes with `against`, without comparing the strategies
+    with each other: a thousand of them over five thousand bars take seconds.
+
+    Parameters
+    ----------
+    returns
+        ``float64 [T, N]``, return of each bar and strategy (fraction of its equity), over the
+        same bars. Every strategy that was tried belongs here: to leave some out lowers the
+        p-value.
+    against
+        ``float64 [T]``, the benchmark's returns, such as those of buy-and-hold.
+    metric
+        As for `superiority`.
+    seed
+        Seed of the bootstrap.
+    replications
+        Number of bootstrap replicates.
+    block
+        Mean block length in bars; by default the longest of the automatic lengths of the
+        differences from the benchmark: of all up to a hundred strategies, otherwise of a
+        hundred that are spread evenly over them.
+
+    Returns
+    -------
+    BenchmarkTest
+        Free of not-a-number.
+
+    Raises
+    ------
+    ConfigError
+        If the shapes do not fit, there is no strategy, a return is not finite, or an option is
+        out of range.
+
+    References
+    ----------
+    Hansen, A Test for Superior Predictive Ability, Journal of Business & Economic Statistics,
+    2005.
+
+    Examples
+    --------
+    >>> market = 0.01 * np.random.default_rng(0).standard_normal((500, 4))
+    >>> beats_benchmark(market[:, :3] + [0.0, 0.0, 0.003], market[:, 3]).is_beaten()
+    True
+    >>> beats_benchmark(market[:, :3], market[:, 3]).is_beaten()
+    False
+    """
+    returns = np.asarray(returns, dtype=np.float64)
+    against = np.asarray(against, dtype=np.float64)
+    if returns.ndim != 2 or not returns.shape[1]:
+        raise ConfigError(
+            f"returns have shape {returns.shape}: give a row a bar and a column a strategy, and at "
+            "least one"
+        )
+    _check_series(returns, against)
+    _check_options(metric, replications, block, 0.95)
+    bars, count = returns.shape
+    if bars < MINIMUM_MOMENTS:
+        return BenchmarkTest(bars=bars, strategies=count, metric=metric)
+    if block is None:
+        looked_at = np.unique(np.linspace(0, count - 1, _DIFFERENCES).astype(np.int64))
+        block = max(block_length(returns[:, one] - against) for one in looked_at)
+    series = np.column_stack([returns, against])
+    values = _values(np.ones((1, bars)), series, metric)[0]
+    replicates = _replicates(series, metric, block, replications, seed)
+    found = _spa(values, replicates, count, np.arange(count), bars)
+    return BenchmarkTest(
+        bars=bars,
+        strategies=count,
+        metric=metric,
+        block_length=block,
+        p_value=float(found.min()),
+        p_values=tuple(found.tolist()),
+    )
+
+
 def _values(counts: Floats, series: Floats, metric: Metric) -> Floats:
     # What each strategy achieved on bars that occur so many times each: [R, T], [T, S] -> [R, S].
     bars = max(1, len(series))
@@ -291,6 +395,12 @@ def _values(counts: Floats, series: Floats, metric: Metric) -> Floats:
         ],
         axis=1,
     )
+
+
+def _replicates(series: Floats, metric: Metric, block: int, replications: int, seed: int) -> Floats:
+    # What each strategy achieved on the same resampled bars: [R, S].
+    batches = resampled_counts(len(series), block=block, replications=replications, seed=seed)
+    return np.concatenate([_values(counts, series, metric) for counts in batches])
 
 
 def _spa(
@@ -338,6 +448,10 @@ def _check(returns: Floats, names: tuple[str, ...], against: Floats | None) -> N
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"names: {twice[0]!r} occurs twice; give each strategy its own")
+    _check_series(returns, against)
+
+
+def _check_series(returns: Floats, against: Floats | None) -> None:
     if against is not None and against.shape != returns.shape[:1]:
         raise ConfigError(
             f"against has shape {against.shape} and returns {returns.shape}: give one return a bar"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lightning_models.home import Home
 
 __all__ = [
+    "experiment_id_of",
     "log_candles",
     "log_metrics",
     "log_parameters",
@@ -79,7 +80,9 @@ def tracked_run(
             yield str(active.info.run_id)
             return
         if run_id is None:
-            run = mlflow.start_run(experiment_id=_experiment(home, experiment), run_name=run_name)
+            run = mlflow.start_run(
+                experiment_id=experiment_id_of(home, experiment), run_name=run_name
+            )
         else:
             run = mlflow.start_run(run_id=run_id)
         status = "FAILED"
@@ -179,14 +182,22 @@ def _end_run(status: str) -> None:
         _log.warning("the MLflow run could not be marked as %s: %s", status, error)
 
 
-def _experiment(home: Home, name: str) -> str:
+def experiment_id_of(home: Home, name: str) -> str:
+    """Return the id of an experiment of the home's tracking server, which is made if need be."""
     found = mlflow.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     # A relative artifact location would depend on where the command was run.
     local = not os.environ.get("MLFLOW_TRACKING_URI")
     location = (home.artifacts / name).as_uri() if local else None
-    return str(mlflow.create_experiment(name, artifact_location=location))
+    try:
+        return str(mlflow.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        # Another process may have made it since.
+        found = mlflow.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
 
 
 def _milliseconds_now() -> int:

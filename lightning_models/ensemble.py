@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import pytorch_lightning as pl
+
     from lightning_models.candles.candles import Candles
     from lightning_models.data.scaling import Scaler
     from lightning_models.data.slices import SliceName
@@ -196,6 +198,7 @@ def fit_ensemble(
     resume_hint: str = "",
     on_epoch: Callable[[int, EpochMetrics], None] | None = None,
     progress: bool = False,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> FitResult:
     """Fit the members of an ensemble one after the other and join them.
 
@@ -220,6 +223,8 @@ def fit_ensemble(
     on_epoch
         Called after each epoch of each member, its metrics under ``member/…``, and with the
         ensemble's own at the end.
+    callbacks
+        Further ones of Lightning's, the same for each member that is trained in epochs.
 
     Returns
     -------
@@ -270,6 +275,7 @@ def fit_ensemble(
                 resume_hint=resume_hint,
                 on_epoch=tell,
                 progress=progress,
+                callbacks=callbacks,
             )
         bundle = export_bundle(result.network, member.network, part)
         runner = runner_of(result.network, lookback=bundle.lookback, burn_in=None)

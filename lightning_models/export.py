@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,7 +113,7 @@ def export_bundle(
         data_fingerprint=fingerprint_of(data.candles),
         evaluated_by=evaluated_by,
         metrics={},
-        versions=_versions(),
+        versions=dict(_versions()),
         git_commit=_git_commit(),
         created_at=datetime.now(UTC),
         golden=Golden(time=(), ohlcv=(), probability=(), quantiles=()),
@@ -192,6 +193,8 @@ def _last_sample(bundle: Bundle, data: CandleDataModule) -> tuple[Candles, int]:
     )
 
 
+# Neither changes while a process lasts, and a study exports thousands of models.
+@cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in VERSIONED:
@@ -202,6 +205,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _git_commit() -> str | None:
     # Of the code that made the bundle, where it runs from a checkout.
     package = Path(__file__).resolve().parent

@@ -31,7 +31,7 @@ from lightning_models.module import ForecastModule
 from lightning_models.stopping import PartCheckpoint, listen_for_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from lightning_models.data.datamodule import CandleDataModule
     from lightning_models.networks import ForecastNetwork
@@ -187,6 +187,7 @@ def fit(
     resume_hint: str = "",
     on_epoch: Callable[[int, EpochMetrics], None] | None = None,
     progress: bool = False,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> FitResult:
     """Fit a network on the train slice, watched on the validation slice.
 
@@ -211,6 +212,9 @@ def fit(
         Called after each epoch with its number from 1 and its metrics.
     progress
         Whether to show progress bars on standard error.
+    callbacks
+        Further ones of Lightning's, beside this function's own. One that sets
+        ``trainer.should_stop`` ends the fit after the epoch that is running.
 
     Returns
     -------
@@ -241,23 +245,23 @@ def fit(
     # One that keeps the best epoch and one that keeps every: a single one with `save_last`
     # writes last.ckpt only in epochs that are the best so far. The last is written after the
     # best, whose score it holds: a resumed run must not take a worse epoch for a better one.
-    callbacks: list[pl.Callback] = [FiniteLoss(), history, _EpochOrder(), _SettingsOfNow(config)]
+    own: list[pl.Callback] = [FiniteLoss(), history, _EpochOrder(), _SettingsOfNow(config)]
     if validates:
-        callbacks.append(_checkpoint(checkpoints, "best", monitor="val/loss"))
+        own.append(_checkpoint(checkpoints, "best", monitor="val/loss"))
         if config.patience:
-            callbacks.append(_Patience(config.patience))
-    callbacks.append(_checkpoint(checkpoints, "last", monitor=None))
+            own.append(_Patience(config.patience))
+    own.append(_checkpoint(checkpoints, "last", monitor=None))
     if progress:
-        callbacks.append(_ProgressBar(console_kwargs={"stderr": True}))
+        own.append(_ProgressBar(console_kwargs={"stderr": True}))
     with quiet_lightning(), listen_for_stop() as request:
         part = PartCheckpoint(checkpoints / PART_FILE, config.checkpoint_seconds, request)
-        callbacks.append(part)
+        own.append(part)
         trainer = pl.Trainer(
             max_epochs=config.epochs,
             accelerator=config.accelerator,
             devices=1,
             logger=False,
-            callbacks=callbacks,
+            callbacks=[*own, *callbacks],
             gradient_clip_val=config.gradient_clip or None,
             num_sanity_val_steps=0,
             enable_model_summary=False,

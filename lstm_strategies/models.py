@@ -20,6 +20,10 @@ __all__ = ["analyst_folder", "at_timeframe", "cache_folder", "predictor_of"]
 _log = logging.getLogger(__name__)
 
 _loaded: dict[tuple[str, str], Predictor] = {}
+_folders: dict[tuple[str, Any], Predictor] = {}
+
+# A study trades thousands of models, one after the other.
+_MOST_LOADED: Final = 256
 
 _FIXED: Final = re.compile(r"models:/[^/@]+/\d+")
 
@@ -35,8 +39,8 @@ def predictor_of(
     """Return the predictor of a model, loading it if this process has not yet.
 
     A registered version is loaded once. An alias is looked up each time, so that a later run
-    sees a later champion, and a folder is read each time; where they turn out to be a bundle
-    that is loaded already, its predictor is shared.
+    sees a later champion, and a folder is read again once one of its files has changed; where they
+    turn out to be a bundle that is loaded already, its predictor is shared.
 
     Parameters
     ----------
@@ -60,16 +64,33 @@ def predictor_of(
     place = find_home(home or None)
     fixed = _FIXED.fullmatch(model)
     known = _loaded.get((model, str(place.path))) if fixed else None
+    state = None if model.startswith("models:") else _state_of(Path(model))
+    if state is not None and (model, state) in _folders:
+        known = _folders[model, state]
     if known is None:
         fresh = load_predictor(model, home=place, fallback=_of_feed(fallback, data))
         # The same bundle under the same name is the same predictor: nothing in it changes.
         known = _loaded.setdefault((fresh.model, fresh.sha256), fresh)
         if _FIXED.fullmatch(known.model):
             _loaded[known.model, str(place.path)] = known
+        if state is not None:
+            _folders[model, state] = known
+        tables: tuple[dict[Any, Predictor], ...] = (_loaded, _folders)
+        for kept in tables:
+            while len(kept) > _MOST_LOADED:
+                del kept[next(iter(kept))]
     timeframe = None if data is None else candle_timeframe_of(data)
     if not any_timeframe or timeframe in (None, known.timeframe):
         return known
     return at_timeframe(known, str(timeframe))
+
+
+def _state_of(folder: Path) -> tuple[tuple[str, int, int], ...] | None:
+    # Of all its files, by size and time of writing; None where there is no such folder.
+    if not folder.is_dir():
+        return None
+    files = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple((str(path), one.st_size, one.st_mtime_ns) for path, one in files)
 
 
 @cache

@@ -13,6 +13,30 @@ from experiments.benchmark.peers_config import PeersConfig
 __all__ = ["BenchmarkConfig", "Figure", "alternate"]
 
 
+class TuneBenchmarkConfig(BaseModel):
+    """How much of tuning to measure.
+
+    Parameters
+    ----------
+    overhead_trials
+        That fit nothing.
+    worker_trials
+        Of each of the workers that share a study.
+    pruning_trials, pruning_epochs
+        Of the study that is run with and without pruning.
+    candles
+        File of the candles that these are fitted on, resampled to 6 h; simulated by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    overhead_trials: int = Field(default=60, ge=10)
+    worker_trials: PositiveInt = 12
+    pruning_trials: int = Field(default=30, ge=6)
+    pruning_epochs: PositiveInt = 20
+    candles: str | None = None
+
+
 class BenchmarkConfig(BaseModel):
     """How much to measure.
 
@@ -32,6 +56,8 @@ class BenchmarkConfig(BaseModel):
         Of each of the ten symbols whose training memory is measured.
     peers
         Of the comparison with other libraries.
+    tune
+        Of the studies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +70,7 @@ class BenchmarkConfig(BaseModel):
     symbol_bars: int = Field(default=43_800, ge=1_000)
     candles: int = Field(default=45_000, ge=2_000)
     peers: PeersConfig = PeersConfig()
+    tune: TuneBenchmarkConfig = TuneBenchmarkConfig()
 
 
 class Figure(BaseModel):

@@ -19,6 +19,7 @@ from experiments.benchmark.sequence_mode import sequence_mode
 from experiments.benchmark.strategy_speed import strategy_speed
 from experiments.benchmark.training_memory import training_memory
 from experiments.benchmark.training_step import training_step
+from experiments.benchmark.tuning_speed import tuning_speed
 from experiments.benchmark.univariate import univariate
 from experiments.cli.console import errors, print_json, show_table
 from experiments.settings import validated
@@ -37,6 +38,7 @@ BENCHMARKS: Final[dict[str, Callable[[BenchmarkConfig], list[Figure]]]] = {
     "memory": training_memory,
     "sequence": sequence_mode,
     "univariate": univariate,
+    "tune": tuning_speed,
     "peers": peers,
 }
 

@@ -33,6 +33,7 @@ from experiments.cli.quickstart import quickstart_command
 from experiments.cli.secrets import redacted
 from experiments.cli.signal import signal_command
 from experiments.cli.train import train_command
+from experiments.cli.tune import tune_app
 from experiments.cli.walk_forward import walk_forward_command
 
 __all__ = ["app", "main", "run"]
@@ -90,6 +91,7 @@ app.command("compare")(compare_command)
 app.command("multi-symbol")(multi_symbol_command)
 app.command("portfolio")(portfolio_command)
 app.command("walk-forward")(walk_forward_command)
+app.add_typer(tune_app, name="tune")
 app.command("fine-tune")(fine_tune_command)
 app.command("audit")(audit_command)
 app.command("ensemble")(ensemble_command)

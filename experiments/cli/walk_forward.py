@@ -73,6 +73,13 @@ def walk_forward_command(
     jobs: Annotated[
         int, typer.Option("--jobs", help="Folds at a time; -1 is one for each core.")
     ] = -1,
+    backend: Annotated[
+        str, typer.Option("--backend", help="loky: this machine; dask: a cluster.")
+    ] = "loky",
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Of dask; one of its own by default."),
+    ] = None,
     promote: Annotated[
         bool, typer.Option("--promote", help="Make the new version the champion.")
     ] = False,
@@ -100,6 +107,7 @@ def walk_forward_command(
         read = read_sources(data, timeframe=timeframe, market=market)
         candles = [closed_by_now(one) for one in read]
     with errors.status("loading torch, Lightning and MLflow"):
+        from experiments.clusters import on_backend
         from experiments.config import BacktestConfig
         from experiments.presets import load_train_config
         from experiments.settings import validated
@@ -124,14 +132,17 @@ def walk_forward_command(
     confidence = {} if min_confidence is None else {"min_confidence": min_confidence}
     planned = validated(BacktestConfig, {"model": "the series", **confidence}, origin="backtest")
     place = find_home(home)
-    with quiet_mlflow(), Counting("fitting folds", walk.folds) as counted:
+    with (
+        on_backend(backend, jobs=jobs, scheduler=scheduler),
+        quiet_mlflow(),
+        Counting("fitting folds", walk.folds) as counted,
+    ):
         result = walk_forward(
             config,
             walk,
             candles,
             name=name or f"{config.preset}-walk-forward",
             home=place,
-            jobs=jobs,
             promote=promote,
             on_fold=lambda fold: counted.done(f"{fold.name} is done"),
         )

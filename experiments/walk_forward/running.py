@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +22,7 @@ from experiments.workers import side_by_side
 from lightning_models.bundle import Bundle, read_bundle, write_bundle
 from lightning_models.data import SliceConfig
 from lightning_models.data.datamodule import CandleDataModule
-from lightning_models.errors import TooFewCandlesError
+from lightning_models.errors import StorageError, TooFewCandlesError
 from lightning_models.evaluation.barriers import barrier_metrics
 from lightning_models.evaluation.baselines import baseline_forecasts, rows_of
 from lightning_models.evaluation.collect import collect_outcomes
@@ -41,7 +43,17 @@ if TYPE_CHECKING:
     from lightning_models.evaluation.comparison import BaselineForecasts
     from lightning_models.training import EpochMetrics, FitResult
 
-__all__ = ["FittedFold", "FoldTask", "fit_fold", "fold_config", "fold_data", "run_folds"]
+__all__ = [
+    "FittedFold",
+    "FoldTask",
+    "fit_fold",
+    "fit_of_fold",
+    "fold_config",
+    "fold_data",
+    "outcomes_of_fold",
+    "run_folds",
+    "symbols_present",
+]
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class FoldTask:
     candles
         All of them, sorted by symbol.
     folder
-        For the fold's checkpoints and its bundle.
+        Where the fold's bundle goes.
     run_id
         MLflow run that its metrics will come from.
     """
@@ -113,7 +125,9 @@ def run_folds(
     jobs: int | None = None,
     on_fold: Callable[[FittedFold], None] | None = None,
 ) -> list[FittedFold]:
-    """Fit folds, several at a time.
+    """Fit folds, several at a time, here or on machines that share no disk with this one.
+
+    A fold whose worker was lost is fitted anew by another one.
 
     Parameters
     ----------
@@ -141,22 +155,58 @@ def run_folds(
     """
     finished = []
     running = side_by_side(
-        fit_fold,
+        _fit_and_send,
         tasks,
         name=attrgetter("fold.name"),
         prepare=partial(unpack_features, features),
         jobs=jobs,
     )
     with closing(running):
-        for _, one in running:
+        for task, sent in running:
+            one = _received(task, sent)
             finished.append(one)
             if on_fold is not None:
                 on_fold(one)
     return sorted(finished, key=lambda one: one.fold.number)
 
 
+@dataclass(frozen=True)
+class _Sent:
+    fitted: FittedFold
+    files: dict[str, bytes]
+
+
+def _fit_and_send(task: FoldTask) -> _Sent:
+    # A folder of its own: an attempt whose worker was lost may have left files behind, or go on.
+    beside = task.folder.parent
+    folder = Path(
+        tempfile.mkdtemp(prefix=f"{task.folder.name}-", dir=beside if beside.is_dir() else None)
+    )
+    try:
+        fitted = fit_fold(replace(task, folder=folder))
+        return _Sent(fitted, {one.name: one.read_bytes() for one in fitted.folder.iterdir()})
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _received(task: FoldTask, sent: _Sent) -> FittedFold:
+    folder = task.folder / "bundle"
+    try:
+        folder.mkdir(parents=True)
+        for name, content in sent.files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise StorageError(
+            f"the bundle of {task.fold.name} could not be written to {folder}: {error}. Make "
+            "room, or name another folder with TMPDIR"
+        ) from error
+    return replace(sent.fitted, folder=folder)
+
+
 def fit_fold(task: FoldTask) -> FittedFold:
     """Fit, calibrate and evaluate one fold.
+
+    Checkpoints and bundle are written below the task's folder.
 
     Scaler, network and calibration see candles that close by the end of the calibration slice:
     the others are not given to them.
@@ -179,10 +229,10 @@ def fit_fold(task: FoldTask) -> FittedFold:
     # Workers begin with other numbers of threads, and sums in another order differ.
     torch.set_num_threads(config.training.threads)
     data = fold_data(config, fold, task.candles)
-    result = _fit(config, data, task.folder)
+    result = fit_of_fold(config, data, task.folder)
     bundle = export_bundle(result.network, config.network, data, evaluated_by=task.run_id)
     runner = runner_of(result.network, lookback=bundle.lookback, burn_in=bundle.burn_in)
-    outcomes = _own_outcomes(Predictor(bundle, runner, model="", sha256=""), task)
+    outcomes = outcomes_of_fold(Predictor(bundle, runner, model="", sha256=""), task)
     scores = evaluate(outcomes, seed=task.config.training.seed)
     compared, baselines = _baselines(config, task, outcomes)
     tested = bundle.slices["test"].model_copy(update={"samples": len(outcomes)})
@@ -251,7 +301,7 @@ def fold_data(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> Ca
         config.data,
         [
             one.between(fold.slices.edges[0], fold.known_until)
-            for one in _present(config, fold, candles)
+            for one in symbols_present(config, fold, candles)
         ],
         batch_size=config.training.batch_size,
         seed=config.training.seed,
@@ -259,7 +309,23 @@ def fold_data(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> Ca
     )
 
 
-def _present(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> list[Candles]:
+def symbols_present(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> list[Candles]:
+    """Return the symbols with enough candles in a fold for a first sample, of each all candles.
+
+    Parameters
+    ----------
+    config
+        As `fold_config` returns it.
+    fold
+        Where to look.
+    candles
+        All there are.
+
+    Raises
+    ------
+    TooFewCandlesError
+        If no symbol has enough candles.
+    """
     least = warmup_of(config.data.features) + config.data.lookback + 2
     present = [
         one for one in candles if len(one.between(fold.slices.edges[0], fold.known_until)) >= least
@@ -272,15 +338,51 @@ def _present(config: TrainConfig, fold: Fold, candles: Sequence[Candles]) -> lis
     return present
 
 
-def _fit(config: TrainConfig, data: CandleDataModule, folder: Path) -> FitResult:
+def fit_of_fold(config: TrainConfig, data: CandleDataModule, folder: Path) -> FitResult:
+    """Fit a network to a fold.
+
+    Parameters
+    ----------
+    config
+        As `fold_config` returns it.
+    data
+        As `fold_data` returns it.
+    folder
+        For ``checkpoints``, where the configuration needs them.
+
+    Raises
+    ------
+    LSTMStrategiesError
+        As training does.
+    """
     checkpoints = folder / "checkpoints"
     if needs_checkpoints(config):
         checkpoints.mkdir(parents=True, exist_ok=True)
     return fit_model(config, data, checkpoints=checkpoints)
 
 
-def _own_outcomes(predictor: Predictor, task: FoldTask) -> Outcomes:
-    # Of the bars from the first that the model has not seen to the next model's first.
+def outcomes_of_fold(predictor: Predictor, task: FoldTask) -> Outcomes:
+    """Return what a fold's model says of its own bars, and what became of them.
+
+    Those are the bars from the first that the model has not seen to the next model's first.
+
+    Parameters
+    ----------
+    predictor
+        Of the fold's model.
+    task
+        Which fold, of what.
+
+    Returns
+    -------
+    Outcomes
+        Symbols counted as in `FoldTask.candles`.
+
+    Raises
+    ------
+    TooFewCandlesError
+        If no symbol has as many candles as a forecast needs.
+    """
     fold, cut, places = task.fold, [], []
     reach = max(horizon.candles for horizon in predictor.bundle.horizons)
     for place, one in enumerate(task.candles):
@@ -305,7 +407,7 @@ def _own_outcomes(predictor: Predictor, task: FoldTask) -> Outcomes:
 def _baselines(
     config: TrainConfig, task: FoldTask, outcomes: Outcomes
 ) -> tuple[npt.NDArray[np.bool_], tuple[BaselineForecasts, ...]]:
-    present = _present(config, task.fold, task.candles)
+    present = symbols_present(config, task.fold, task.candles)
     start, end = task.fold.slices.edges[0], task.fold.slices.edges[4]
     data = CandleDataModule(
         config.data,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from experiments import many_symbols
 from experiments.clusters import on_backend
 from experiments.config import BacktestConfig
 from experiments.many_symbols import SymbolFailure, backtest_symbols
+from experiments.training import train
+from experiments.user_code import load_features
 from lightning_models.candles import simulate_market
 from lightning_models.errors import ConfigError
+from lightning_models.features import FeatureSpec, forget_feature
 from lightning_models.home import Home
 
 NAMES = ("A/USDT", "B/USDT", "C/USDT")
@@ -78,6 +84,7 @@ def test_no_symbol_and_one_twice_are_refused(market, home, count):
         backtest_symbols(BacktestConfig(**PLAIN), [market[0]] * count, home=home, jobs=1)
 
 
+@pytest.mark.soak
 def test_a_cluster_of_dask_finds_the_same(market, home):
     pytest.importorskip("distributed", reason="needs the extra cluster")
     with on_backend("dask", jobs=1):
@@ -100,3 +107,49 @@ def test_a_backend_that_cannot_be_is_refused(backend, options, message):
         pytest.importorskip("distributed", reason="needs the extra cluster")
     with pytest.raises(ConfigError, match=message), on_backend(backend, **options):
         pass
+
+
+OWN = """
+import numpy as np
+from lightning_models.features import register_feature
+
+def body_of_many(ohlcv):
+    return np.log(ohlcv[:, 3] / ohlcv[:, 0])
+
+register_feature("body_of_many", body_of_many, warmup=0)
+"""
+
+
+@pytest.fixture
+def own_feature(tmp_path):
+    """A feature of the user's own, from a file that no other process can import."""
+    file = tmp_path / "many.py"
+    file.write_text(OWN)
+    load_features(str(file))
+    yield FeatureSpec(name="body_of_many")
+    forget_feature("body_of_many")
+    del sys.modules["user_many"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_a_feature_of_the_users_own_reaches_the_processes(
+    tiny_config, own_feature, home, backend, monkeypatch
+):
+    if backend == "dask":
+        pytest.importorskip("distributed", reason="needs the extra cluster")
+    data = tiny_config.data.model_copy(
+        update={"features": (*tiny_config.data.features, own_feature)}
+    )
+    candles = simulate_market(candles=1500, symbols=NAMES[:2], timeframe="1h", seed=1, signal=0.5)
+    model = train(tiny_config.model_copy(update={"data": data}), candles, name="own", home=home)
+    config = BacktestConfig(model=model.uri, replications=100, doubled_costs=False)
+    with on_backend(backend, jobs=2):
+        with monkeypatch.context() as patch:
+            # Where it is left behind, no process can forecast.
+            patch.setattr(many_symbols, "pack_features", lambda _: b"")
+            with pytest.raises(ConfigError, match=r"none of the 2 symbols.*body_of_many"):
+                backtest_symbols(config, candles, home=home, jobs=None)
+        result = backtest_symbols(config, candles, home=home, jobs=None)
+    assert [one.symbol for one in result.symbol_results] == list(NAMES[:2])
+    assert result.failures == ()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from experiments.superiority import Superiority, superiority
+from experiments.superiority import BenchmarkTest, Superiority, beats_benchmark, superiority
 from lightning_models.errors import ConfigError
 
 NAMES = ("lstm", "forest", "breakout", "reversion", "trend", "random")
@@ -320,3 +320,113 @@ def test_what_cannot_be_meant_is_refused(changes, words):
     superiority(**good)
     with pytest.raises(ConfigError, match=words):
         superiority(**{**good, **changes})
+
+
+def test_one_strategy_against_a_benchmark_has_the_p_value_of_the_spa_of_arch():
+    returns, market = returns_of(300, 1, 7, gain=0.0016), returns_of(300, 1, 8)[:, 0]
+    found = beats_benchmark(returns, market, seed=3, replications=300, block=5)
+    test = SPA(-market, -returns, block_size=5, reps=300, seed=3)
+    test.compute()
+    assert found.p_value == pytest.approx(as_counted(test.pvalues["consistent"], 300))
+    assert 0.0 < found.p_value < 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_against_a_benchmark_have_the_p_value_of_the_spa_of_arch_on_scaled_differences(seed):
+    returns = returns_of(300, 6, seed, gain=0.0014) * [1.0, 3.0, 0.5, 1.0, 2.0, 1.0]
+    returns[:, 3] -= 0.004
+    market = returns_of(300, 1, seed + 50)[:, 0]
+    gains = returns - market[:, None]
+    sampler = StationaryBootstrap(5, gains, seed=np.random.default_rng(seed))
+    deviation = sampler.apply(lambda sample: sample.mean(0), 300).std(axis=0)
+    test = SPA(np.zeros(300), -gains / deviation, block_size=5, reps=300, nested=True, seed=seed)
+    test.compute()
+    found = beats_benchmark(returns, market, seed=seed, replications=300, block=5)
+    assert found.p_value == pytest.approx(as_counted(test.pvalues["consistent"], 300))
+
+
+@pytest.mark.parametrize("metric", ["mean", "sharpe"])
+def test_benchmark_alone_is_tested_as_beside_all_comparisons(metric):
+    returns, market = returns_of(500, 6, 1, gain=0.001), returns_of(500, 1, 2)[:, 0]
+    found = beats_benchmark(returns, market, metric=metric, seed=1, replications=200, block=4)
+    beside = compare(returns, against=market, metric=metric, seed=1, replications=200, block=4)
+    assert found.p_values == tuple(one.p_against for one in beside.contenders)
+    assert (found.p_value, found.strategies) == (beside.against_p, 6)
+
+
+def test_block_of_a_test_is_the_longest_of_the_differences_from_the_benchmark():
+    returns, market = returns_of(600, 100, 1), returns_of(600, 1, 2)[:, 0]
+    held = np.repeat(np.random.default_rng(3).standard_normal(30), 20)
+    for column in (0, 57, 99):
+        # Alone among a hundred, each is looked at.
+        slow = returns.copy()
+        slow[:, column] = market + 0.01 * held
+        assert beats_benchmark(slow, market, replications=1).block_length > 15
+    assert beats_benchmark(returns, market, replications=1).block_length < 10
+
+
+@pytest.mark.parametrize("metric", ["mean", "sharpe"])
+@AT_MOST
+def test_luckiest_of_many_beats_cash_no_more_often_than_stated(markets, most, metric):
+    together, alone = [], []
+    for seed in range(markets):
+        returns = 0.01 * np.random.default_rng(seed).standard_normal((300, 40))
+        options = {"metric": metric, "seed": seed, "replications": 200, "block": 2}
+        found = beats_benchmark(returns, np.zeros(300), **options)
+        together.append(found.is_beaten())
+        lucky = returns[:, [int(np.argmin(found.p_values))]]
+        alone.append(beats_benchmark(lucky, np.zeros(300), **options).is_beaten())
+    assert sum(together) <= most
+    # Tested as if it had been the only one: 1 - 0.975^40 = 64 in 100 are expected.
+    assert sum(alone) >= 0.4 * markets
+
+
+def test_truly_better_one_of_many_beats_the_benchmark():
+    returns, market = returns_of(2000, 40, 1, gain=0.0015), returns_of(2000, 1, 2)[:, 0]
+    found = beats_benchmark(returns, market, replications=300)
+    assert found.is_beaten()
+    assert np.argmin(found.p_values) == 39
+    assert not beats_benchmark(returns[:, :-1], market, replications=300).is_beaten()
+
+
+@pytest.mark.parametrize("bars", [0, 29])
+def test_few_bars_give_a_test_without_a_p_value(bars):
+    found = beats_benchmark(np.zeros((bars, 3)), np.zeros(bars))
+    assert (found.p_value, found.p_values, found.block_length) == (None, (), None)
+    assert not found.is_beaten()
+    assert BenchmarkTest.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("metric", ["mean", "sharpe"])
+def test_strategies_that_are_the_benchmark_do_not_beat_it(metric):
+    market = returns_of(200, 1, 1)[:, 0]
+    found = beats_benchmark(
+        np.column_stack([market, market]), market, metric=metric, replications=50
+    )
+    assert found.p_values == (1.0, 1.0)
+
+
+def test_three_hundred_strategies_against_a_benchmark_take_seconds():
+    returns, market = np.tile(returns_of(5000, 30, 1), 10), returns_of(5000, 1, 2)[:, 0]
+    started = time.process_time()
+    assert beats_benchmark(returns, market, metric="sharpe").strategies == 300
+    assert time.process_time() - started < 20.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"returns": np.zeros(40)}, r"returns have shape \(40,\): give a row a bar"),
+        ({"returns": np.zeros((40, 0))}, r"shape \(40, 0\)"),
+        ({"returns": np.full((40, 2), np.nan)}, "returns: bar 0 holds nan"),
+        ({"against": np.zeros(39)}, r"against has shape \(39,\)"),
+        ({"metric": "median"}, "metric is 'median'"),
+        ({"replications": 0}, "replications is 0"),
+        ({"block": 0}, "block is 0"),
+    ],
+)
+def test_test_against_a_benchmark_refuses_what_cannot_be_meant(changes, words):
+    good = {"returns": np.zeros((40, 2)), "against": np.zeros(40)}
+    beats_benchmark(**good)
+    with pytest.raises(ConfigError, match=words):
+        beats_benchmark(**{**good, **changes})

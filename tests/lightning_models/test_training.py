@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from pydantic import ValidationError
 
@@ -341,3 +342,30 @@ def test_the_progress_bar_counts_epochs_from_one(data, tmp_path, capfd, monkeypa
     assert "Epoch 1/2" in told
     assert "Epoch 2/2" in told
     assert "Epoch 0/" not in told
+
+
+class _EndsAfter(pl.Callback):
+    # What a caller may bring along: here it asks for an end.
+    def __init__(self, epoch):
+        self._epoch = epoch
+        self.fits = 0
+        self.seen = []
+
+    def on_fit_start(self, trainer, pl_module):
+        self.fits += 1
+
+    def on_validation_end(self, trainer, pl_module):
+        self.seen.append(float(trainer.callback_metrics["val/log_loss"]))
+        trainer.should_stop = trainer.current_epoch + 1 == self._epoch
+
+
+def test_a_callback_ends_the_fit_after_the_epoch_that_is_running(data, uninterrupted, tmp_path):
+    ending = _EndsAfter(2)
+    ended = setup.run(tmp_path / "ended", data, callbacks=[ending])
+    assert len(ended.history) == 2
+    assert ended.history == uninterrupted.history[:2]
+    assert ending.seen == [row["val/log_loss"] for row in ended.history]
+    # One that asks for nothing changes nothing.
+    watching = _EndsAfter(99)
+    assert_same_fit(setup.run(tmp_path / "whole", data, callbacks=[watching]), uninterrupted)
+    assert len(watching.seen) == len(uninterrupted.history) == setup.EPOCHS

@@ -34,7 +34,7 @@ def run(folder, data, *, network=make_network, **changes):
     options = {"epochs": EPOCHS, "batch_size": 32, "learning_rate": 0.02, "patience": 0}
     keywords = {
         key: changes.pop(key)
-        for key in ("resume", "on_epoch", "resume_hint", "progress")
+        for key in ("resume", "on_epoch", "resume_hint", "progress", "callbacks")
         if key in changes
     }
     return fit(network, data, TrainingConfig(**options | changes), checkpoints=folder, **keywords)

@@ -85,6 +85,8 @@ def test_json_is_one_document_with_folds_and_backtests(cli, market, tiny_options
         (["--scheme", "sliding"], ["scheme", "anchored", "rolling"], 2),
         (["--folds", "0"], ["folds"], 2),
         (["--jobs", "0"], ["--jobs 0 fits nothing"], 2),
+        (["--backend", "losky"], ["did you mean 'loky'"], 2),
+        (["--scheduler", "tcp://127.0.0.1:1"], ["add --backend dask"], 2),
         (["--min-confidence", "2"], ["min_confidence"], 2),
         (["--preset", "quickstat"], ["quickstart"], 2),
         (["--name", "a/b"], ["a/b"], 2),

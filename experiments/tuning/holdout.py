@@ -1,0 +1,433 @@
+"""The final holdout: candles that no trial has seen, looked at once, for one trial."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from optuna.trial import TrialState
+from pydantic import BaseModel, ConfigDict
+
+from experiments.config import TrainConfig
+from experiments.tuning.candidate import Candidate
+from experiments.tuning.config import ForecastObjective, NoPruning
+from experiments.tuning.development import cut_holdout
+from experiments.tuning.holdout_look import LEVEL, HoldoutLook
+from experiments.tuning.ownership import live_workers
+from experiments.tuning.progress import best_trials
+from experiments.walk_forward.config import WalkForwardConfig
+from experiments.walk_forward.folds import plan_folds
+from lightning_models.candles import iso_utc
+from lightning_models.errors import ConfigError
+from lightning_models.home import find_home
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from experiments.tuning.config import StudyConfig
+    from experiments.tuning.development import Development
+    from experiments.tuning.score import TrialScore
+    from experiments.tuning.study_record import StudyRecord
+    from experiments.tuning.trial_runs import StudyRuns
+    from lightning_models.candles import Candles
+    from lightning_models.home import Home
+
+__all__ = [
+    "HoldoutLook",
+    "HoldoutOpening",
+    "chosen_trial",
+    "holdout_opened",
+    "open_holdout",
+    "refuse_if_opened",
+]
+
+# Study attributes. What was found is written once it is there, its opening before.
+_OPENED: Final = "holdout"
+_LOOK: Final = "holdout_look"
+
+
+class HoldoutOpening(BaseModel):
+    """That a study's holdout was opened.
+
+    Parameters
+    ----------
+    opened_at
+        UTC, ISO-8601.
+    trial
+        For which it was.
+    host
+        Where it was.
+    look
+        What was found; None while it is being computed, or where that was cut short.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    opened_at: str
+    trial: int
+    host: str
+    look: HoldoutLook | None = None
+
+    @property
+    def words(self) -> str:
+        """What is known of it, in a few sentences."""
+        if self.look is not None:
+            return self.look.words
+        return (
+            f"Its holdout was opened on {self.opened_at[:10]} for trial {self.trial} on "
+            f"{self.host}, and the look was not finished: opening it again finishes it."
+        )
+
+
+def holdout_opened(study: optuna.Study) -> HoldoutOpening | None:
+    """Return when and for which trial a study's holdout was opened; None where it was not.
+
+    Parameters
+    ----------
+    study
+        Whichever.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> holdout_opened(optuna.create_study()) is None
+    True
+    """
+    kept = study.user_attrs
+    if _OPENED not in kept:
+        return None
+    return HoldoutOpening.model_validate({**kept[_OPENED], "look": kept.get(_LOOK)})
+
+
+def refuse_if_opened(study: optuna.Study) -> None:
+    """Refuse further trials of a study whose holdout was opened.
+
+    Parameters
+    ----------
+    study
+        That they would be of.
+
+    Raises
+    ------
+    ConfigError
+        If it was.
+    """
+    opening = holdout_opened(study)
+    if opening is not None:
+        raise ConfigError(
+            f"the study {study.study_name} is at its end: its holdout was opened on "
+            f"{opening.opened_at[:10]}, and further trials would be chosen with knowledge of it. "
+            "--new begins another"
+        )
+
+
+def chosen_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the trial that a study found; None while none is complete.
+
+    It is the best one. Of two objectives it is the one that is best in the first, among those
+    that no other one is better than.
+
+    Parameters
+    ----------
+    study
+        Whichever.
+    """
+    found = best_trials(study, study.get_trials(deepcopy=False))
+    if not found:
+        return None
+    sign = 1.0 if study.directions[0].name == "MINIMIZE" else -1.0
+    return min(found, key=lambda one: (sign * one.values[0], one.number))
+
+
+def open_holdout(
+    study: optuna.Study,
+    record: StudyRecord,
+    candles: Candles | Sequence[Candles],
+    *,
+    home: str | os.PathLike[str] | Home | None = None,
+    runs: StudyRuns,
+    trial: int | None = None,
+    jobs: int | None = 1,
+    features: bytes = b"",
+    seed: int = 0,
+    replications: int = 1000,
+) -> HoldoutLook:
+    """Judge a study's best trial on the candles that no trial has seen: once.
+
+    Its configuration is fitted on the development candles and asked about the holdout. That it
+    was opened is written down before anything is computed. If that is cut short, the same trial
+    may be computed again, and comes to the same; a look that is finished is given as it was.
+
+    Parameters
+    ----------
+    study
+        Optuna's. Nobody may be at work on it.
+    record
+        Of the study.
+    candles
+        The study's own, the holdout included.
+    home
+        Folder of the caches.
+    runs
+        The study in MLflow, which is told.
+    trial
+        Number of a complete trial in place of `chosen_trial`'s, such as another one that leads
+        among two objectives. Once for all: the first one it is opened for stays the only one.
+    jobs
+        Seeds at a time, as `experiments.workers.side_by_side` takes them.
+    features
+        The user's own, as `pack_features` returns them.
+    seed, replications
+        Of the bootstrap.
+
+    Returns
+    -------
+    HoldoutLook
+
+    Raises
+    ------
+    ConfigError
+        If the candles are not the study's, nothing was held out, no trial is complete, workers
+        are at it, or it was opened for another trial.
+    TooFewCandlesError
+        If the holdout is too short to judge anything by; it counts as unopened.
+    TrainingError, StorageError
+        As training and tracking do.
+
+    Notes
+    -----
+    Fit, validation and calibration lie before the cut. After it, as many candles as the furthest
+    label reaches, and the study's embargo, are left out before the first one that is judged. A
+    study whose folds roll fits here on a stretch as long as theirs.
+    """
+    development = cut_holdout(candles, record.config.holdout)
+    _check_candles(record, development)
+    chosen = _complete_trial(study, trial)
+    opening = holdout_opened(study)
+    if opening is not None:
+        _refuse_another(study, opening, chosen)
+        if opening.look is not None:
+            return opening.look
+    else:
+        _refuse_while_working(study)
+    candidate = record.candidate_of(chosen.params)
+    config, seen = _one_fold(record.config, candidate, development)
+    # What takes torch and Lightning is loaded before the holdout counts as opened.
+    from experiments.tuning.evaluating import evaluate
+
+    if opening is None:
+        opening = _write_opening(study, chosen)
+    runs.tag(
+        {"holdout": f"opened on {opening.opened_at} for trial {opening.trial} on {opening.host}"}
+    )
+    kept_in = find_home(home).create()
+    cache = kept_in.cache / "folds" if config.trades else None
+    options: dict[str, Any] = {"home": kept_in, "jobs": jobs, "features": features}
+    majority = None
+    with tempfile.TemporaryDirectory(prefix="lstm-holdout-") as scratch:
+        place = Path(scratch)
+        score = evaluate(candidate, config, seen, folder=place / "trial", cache=cache, **options)
+        if any(one.kind == "forecast" for one in config.objective):
+            known, asked = _majority_class(candidate), _log_loss_alone(config)
+            majority = evaluate(
+                known, asked, seen, folder=place / "majority", cache=None, **options
+            ).values[0]
+    look = _look_of(score, record, opening, majority=majority, seed=seed, replications=replications)
+    study.set_user_attr(_LOOK, look.model_dump(mode="json"))
+    runs.log_metrics(_metrics(look))
+    runs.tag({"holdout_verdict": look.words})
+    return look
+
+
+def _check_candles(record: StudyRecord, development: Development) -> None:
+    held = record.data
+    first = development.whole[0]
+    told = []
+    for what, before, now in (
+        ("symbols", ", ".join(held.symbols), ", ".join(one.symbol for one in development.whole)),
+        ("timeframe", held.timeframe, first.timeframe),
+        ("market", held.market, first.market),
+        ("holdout from", iso_utc(held.holdout_from), iso_utc(development.holdout_from)),
+        ("fingerprint", held.fingerprint[:12], development.fingerprint[:12]),
+    ):
+        if before != now:
+            told.append(f"{what} {before}, now {now}")
+    if told:
+        raise ConfigError(
+            f"these are not the candles of the study {record.config.name}: {'; '.join(told)}. "
+            "Give those that it was run on, no later ones"
+        )
+    if not development.holdout:
+        raise ConfigError(
+            f"the study {record.config.name} has no holdout to open: its trials saw all candles. "
+            "A study with holdout above 0 keeps one"
+        )
+
+
+def _complete_trial(study: optuna.Study, number: int | None) -> FrozenTrial:
+    if number is None:
+        found = chosen_trial(study)
+        if found is None:
+            raise ConfigError(
+                f"the study {study.study_name} has no complete trial to open its holdout for: run "
+                "some first"
+            )
+        return found
+    for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if one.number == number:
+            return one
+    raise ConfigError(
+        f"the study {study.study_name} has no complete trial {number}: choose one of those in its "
+        "report"
+    )
+
+
+def _refuse_another(study: optuna.Study, opening: HoldoutOpening, chosen: FrozenTrial) -> None:
+    if opening.trial != chosen.number:
+        raise ConfigError(
+            f"the holdout of the study {study.study_name} was opened on {opening.opened_at[:10]} "
+            f"for trial {opening.trial}, and not for trial {chosen.number}: a second look would "
+            "be a choice among looks. Candles that come later are unseen"
+        )
+
+
+def _refuse_while_working(study: optuna.Study) -> None:
+    at_it = live_workers(study)
+    if at_it:
+        named = ", ".join(str(one.owner) for one in at_it)
+        raise ConfigError(
+            f"{len(at_it)} worker{'' if len(at_it) == 1 else 's'} of the study {study.study_name} "
+            f"may be at work ({named}), and a better trial may come yet: wait for the end, or "
+            "stop them, before its holdout is opened"
+        )
+
+
+def _one_fold(
+    config: StudyConfig, candidate: Candidate, development: Development
+) -> tuple[StudyConfig, tuple[Candles, ...]]:
+    candles = development.whole
+    if config.walk_forward.scheme == "rolling":
+        # As long a stretch as the trial's score comes from.
+        searched = plan_folds(config.walk_forward, candidate.train.data, development.candles)
+        edges = searched[-1].slices.edges
+        start = development.holdout_from - (edges[3] - edges[0])
+        cut = (one.between(start, None) for one in candles)
+        candles = tuple(one for one in cut if len(one))
+    folds = WalkForwardConfig(
+        folds=1, test_length=development.holdout, embargo=config.walk_forward.embargo
+    )
+    (fold,) = plan_folds(folds, candidate.train.data, candles)
+    # A candle of the holdout in the fit would make the look worthless.
+    assert fold.known_until == development.holdout_from
+    changed = config.model_copy(update={"walk_forward": folds, "pruning": NoPruning()})
+    return changed, candles
+
+
+def _majority_class(candidate: Candidate) -> Candidate:
+    # On the same data, which it reads nothing of but the labels.
+    train = candidate.train
+    content = train.model_dump()
+    content["network"] = {"kind": "majority-class"}
+    content["data"]["mode"] = "window"
+    return Candidate(TrainConfig.model_validate(content), None)
+
+
+def _log_loss_alone(config: StudyConfig) -> StudyConfig:
+    return config.model_copy(
+        update={"objective": (ForecastObjective(metric="log_loss", dispersion=0.0),), "seeds": 1}
+    )
+
+
+def _write_opening(study: optuna.Study, chosen: FrozenTrial) -> HoldoutOpening:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    written = HoldoutOpening(opened_at=now, trial=chosen.number, host=socket.gethostname())
+    study.set_user_attr(_OPENED, written.model_dump(mode="json", exclude={"look"}))
+    # Of two that open it at once the later one's word is kept.
+    opening = holdout_opened(study)
+    assert opening is not None
+    _refuse_another(study, opening, chosen)
+    return opening
+
+
+def _look_of(
+    score: TrialScore,
+    record: StudyRecord,
+    opening: HoldoutOpening,
+    *,
+    majority: float | None,
+    seed: int,
+    replications: int,
+) -> HoldoutLook:
+    from experiments.significance import annualised_sharpe, measure_significance
+    from lstm_strategies.performance import periods_per_year
+
+    time, returns, market = score.series()
+    yearly = periods_per_year(record.data.timeframe, record.data.market, time)  # type: ignore[arg-type]
+    traded = record.config.trades
+    found = measure_significance(
+        returns,
+        market,
+        periods_per_year=yearly,
+        # Positions by the forecasts are no trades that could be counted, and are held all along.
+        trades=score.trades if traded else len(time),
+        trials=1,
+        seed=seed,
+        replications=replications,
+        level=LEVEL,
+    )
+    return HoldoutLook(
+        opened_at=opening.opened_at,
+        trial=opening.trial,
+        objectives=tuple(one.metric for one in record.config.objective),
+        values=score.values,
+        start=iso_utc(int(time[0])),
+        end=iso_utc(int(time[-1])),
+        bars=len(time),
+        trades=score.trades,
+        traded=traded,
+        sharpe=found.sharpe_ratio,
+        sharpe_low=found.sharpe_low,
+        sharpe_high=found.sharpe_high,
+        sharpe_p=found.sharpe_p,
+        market_sharpe=annualised_sharpe(market, yearly),
+        excess=found.excess_return,
+        excess_low=found.excess_low,
+        excess_high=found.excess_high,
+        excess_p=found.excess_p,
+        log_loss=None if majority is None else _mean(score, "log_loss"),
+        majority_log_loss=majority,
+    )
+
+
+def _mean(score: TrialScore, name: str) -> float | None:
+    found = [one.metrics[name] for one in score.folds if name in one.metrics]
+    return sum(found) / len(found) if found else None
+
+
+def _metrics(look: HoldoutLook) -> dict[str, float | None]:
+    several = len(look.values) > 1
+    values: dict[str, float | None] = {
+        f"holdout/value_{place}" if several else "holdout/value": value
+        for place, value in enumerate(look.values)
+    }
+    return values | {
+        f"holdout/{name}": getattr(look, name)
+        for name in (
+            "bars",
+            "trades",
+            "sharpe",
+            "sharpe_low",
+            "sharpe_high",
+            "market_sharpe",
+            "excess",
+            "log_loss",
+            "majority_log_loss",
+        )
+    }

@@ -1,0 +1,56 @@
+"""Studies whose workers are killed: every trial accounted for, no orphan, runs one to one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.experiments.tuning.killed_studies import Crew
+
+
+def kill_at_random(crew, times, *, seed, workers=1):
+    # A worker lives for a moment of random length after its first trial began.
+    moments = random.Random(seed)
+    ends = []
+    for _ in range(times):
+        crews = [crew.start() for _ in range(workers)]
+        for process in crews:
+            crew.await_first_trial(process)
+        victim = crews[moments.randrange(workers)]
+        victim.join(moments.uniform(0.0, 0.5))
+        victim.kill()
+        for process in crews:
+            process.join(120)
+            ends.append(process.exitcode)
+    return ends
+
+
+def test_a_study_killed_at_random_points_ends_with_every_trial_accounted_for(home):
+    crew = Crew(home, None, trials=30)
+    kill_at_random(crew, 4, seed=1)
+    crew.finish()
+    states = crew.accounts()
+    assert states["COMPLETE"]
+    assert states["PRUNED"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.timeout(1200)
+def test_a_study_killed_20_times_ends_with_every_trial_accounted_for(home, seed):
+    crew = Crew(home, None, trials=150)
+    kill_at_random(crew, 20, seed=seed)
+    crew.finish()
+    states = crew.accounts()
+    assert states["FAIL"] >= 10  # not all of the kills hit a running trial
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_two_workers_on_a_database_one_killed_20_times(home, postgres):
+    crew = Crew(home, postgres.url, trials=200)
+    ends = kill_at_random(crew, 20, seed=7, workers=2)
+    assert ends.count(-9) >= 15
+    crew.finish()
+    crew.accounts()

@@ -1,0 +1,338 @@
+"""A study from its first trial to its last, by one worker."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import optuna
+import pytest
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from experiments.child_runs import PARENT_TAG
+from experiments.settings import validated
+from experiments.tuning.config import StudyConfig
+from experiments.tuning.score import FoldScore, TrialScore
+from experiments.tuning.storage import open_storage
+from experiments.tuning.study_record import ask_to_stop
+from experiments.tuning.tune import tune
+from lightning_models import simulate_market
+from lightning_models.errors import ConfigError, TooFewCandlesError, TrainingError
+
+BASIC = {
+    "name": "tried",
+    "preset": "logistic-regression",
+    "space": {"network.l2": {"low": 1e-4, "high": 1.0, "log": True}},
+    "walk_forward": {"folds": 2},
+    "stopping": {"trials": 4},
+}
+
+
+def study_of(**further):
+    return validated(StudyConfig, BASIC | further, origin="study tried")
+
+
+@pytest.fixture(scope="module")
+def market():
+    return simulate_market(candles=1200, signal=0.4)
+
+
+def trials_of(home, name="tried"):
+    storage = open_storage(None, home=home, name=name)
+    return optuna.load_study(study_name=name, storage=storage).get_trials()
+
+
+def runs_of(home, result):
+    client = MlflowClient(home.tracking_uri)
+    experiment = client.get_run(result.run_id).info.experiment_id
+    found = client.search_runs([experiment])
+    return {
+        int(one.data.tags["lstm.trial"]): one
+        for one in found
+        if one.data.tags.get(PARENT_TAG) == result.run_id
+    }
+
+
+def squared(trial, candidate, candles):
+    return (math.log10(candidate.train.network.l2) + 2.0) ** 2
+
+
+def test_a_study_ends_with_its_trials_in_optuna_and_in_mlflow_one_to_one(home, market):
+    result = tune(study_of(), market, home=home)
+    trials = trials_of(home)
+    assert [one.state for one in trials] == [TrialState.COMPLETE] * 4
+    runs = runs_of(home, result)
+    assert sorted(runs) == [0, 1, 2, 3]
+    for trial in trials:
+        assert runs[trial.number].info.status == "FINISHED"
+        assert runs[trial.number].data.metrics["value"] == pytest.approx(trial.value)
+        assert float(runs[trial.number].data.params["network.l2"]) == pytest.approx(
+            trial.params["network.l2"]
+        )
+    assert result.ended == "4 trials are done"
+    assert result.progress.complete == 4
+    best = min(trials, key=lambda one: one.value)
+    assert (result.progress.best, result.progress.best_values) == ((best.number,), ((best.value,),))
+    parent = MlflowClient(home.tracking_uri).get_run(result.run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["lstm.kind"] == "study"
+
+
+def test_the_first_trial_has_the_presets_own_values(home, market):
+    tune(study_of(), market, home=home, objective=squared)
+    first, second, *_ = trials_of(home)
+    assert first.params == {"network.l2": 0.01}
+    assert second.params != first.params
+
+
+def test_the_preset_can_be_left_out(home, market):
+    tune(study_of(preset_first=False), market, home=home, objective=squared)
+    assert all(one.params["network.l2"] != 0.01 for one in trials_of(home))
+
+
+def test_the_same_seed_draws_the_same_trials(home, other_home, market):
+    for place in (home, other_home):
+        tune(study_of(), market, home=place, objective=squared)
+    assert [one.params for one in trials_of(home)] == [one.params for one in trials_of(other_home)]
+
+
+def test_whoever_goes_on_draws_other_trials_than_before(home, market):
+    tune(study_of(), market, home=home, objective=squared)
+    tune(study_of(stopping={"trials": 8}), market, home=home, objective=squared)
+    values = [one.params["network.l2"] for one in trials_of(home)]
+    assert len(values) == len(set(values)) == 8
+
+
+def test_an_objective_of_ones_own_sees_no_candle_of_the_holdout(home, market):
+    seen = []
+
+    def look(trial, candidate, candles):
+        seen.append((candles[0].symbol, len(candles[0]), int(candles[0].time[-1])))
+        return 1.0
+
+    tune(study_of(holdout=0.25), market, home=home, objective=look)
+    assert set(seen) == {("SIM/USDT", 900, int(market[0].time[899]))}
+
+
+def test_any_sampler_of_optunas_draws_the_trials(home, market):
+    grid = optuna.samplers.GridSampler({"network.l2": [1e-3, 1e-2, 1e-1]}, seed=1)
+    tune(study_of(preset_first=False), market, home=home, objective=squared, sampler=grid)
+    drawn = {one.params["network.l2"] for one in trials_of(home)}
+    assert drawn == {1e-3, 1e-2, 1e-1}
+
+
+def test_callbacks_see_each_trial_and_may_end_the_study(home, market):
+    seen = []
+
+    def stop_at_two(study, trial):
+        seen.append(trial.number)
+        if trial.number == 1:
+            study.stop()
+
+    result = tune(study_of(), market, home=home, objective=squared, callbacks=[stop_at_two])
+    assert seen == [0, 1]
+    assert result.ended == "stopped by a callback"
+
+
+def test_a_failed_trial_keeps_its_error_and_the_study_goes_on(home, market):
+    def sometimes(trial, candidate, candles):
+        if trial.number == 1:
+            raise ValueError("the seventh seal")
+        if trial.number == 2:
+            raise MemoryError
+        return squared(trial, candidate, candles)
+
+    result = tune(study_of(), market, home=home, objective=sometimes)
+    states = [one.state for one in trials_of(home)]
+    complete, failed = TrialState.COMPLETE, TrialState.FAIL
+    assert states == [complete, failed, failed, complete]
+    runs = runs_of(home, result)
+    assert "ValueError: the seventh seal" in runs[1].data.tags["lstm.error"]
+    assert "out of memory" in runs[2].data.tags["lstm.error"]
+    assert runs[1].info.status == "FAILED"
+    assert "out of memory" in result.progress.last_error
+
+
+def test_a_trial_whose_values_do_not_fit_together_fails_alone(home, market):
+    # More rows than the window has: known only once both are drawn.
+    space = {"network.rows": [5, 10], "data.lookback": [60, 8]}
+    result = tune(study_of(space=space, stopping={"trials": 8}), market, home=home)
+    failed = [one for one in trials_of(home) if one.state == TrialState.FAIL]
+    assert result.progress.complete
+    for one in failed:
+        assert (one.params["network.rows"], one.params["data.lookback"]) == (10, 8)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_study_whose_every_trial_is_no_number_ends_early_and_says_why(home, market, value):
+    calls = []
+
+    def nothing(trial, candidate, candles):
+        calls.append(trial.number)
+        return value
+
+    with pytest.raises(TrainingError) as ended:
+        tune(study_of(stopping={"trials": 50}), market, home=home, objective=nothing)
+    assert "each of its first 5 trials failed" in str(ended.value)
+    assert f"the objective is {value}" in str(ended.value)
+    assert calls == [0, 1, 2, 3, 4]
+
+
+def test_a_study_with_one_success_is_not_given_up(home, market):
+    def mostly(trial, candidate, candles):
+        return 1.0 if trial.number == 0 else math.nan
+
+    stopping = {"trials": 9, "failures": 3}
+    result = tune(study_of(stopping=stopping), market, home=home, objective=mostly)
+    assert (result.progress.complete, result.progress.failed) == (1, 8)
+
+
+def test_a_study_ends_where_nothing_better_is_found(home, market):
+    def worse_and_worse(trial, candidate, candles):
+        return float(trial.number)
+
+    stopping = {"trials": 50, "stagnation": 6}
+    result = tune(study_of(stopping=stopping), market, home=home, objective=worse_and_worse)
+    assert result.ended == "no trial was better in the last 6"
+    assert len(trials_of(home)) == 7
+
+
+def test_a_worker_starts_no_trial_once_its_time_is_over(home, market):
+    stopping = {"trials": 50, "minutes": 1e-9}
+    result = tune(study_of(stopping=stopping), market, home=home, objective=squared)
+    assert result.ended == "its 1e-09 minutes are over"
+    assert result.progress.finished == 0
+
+
+def test_a_worker_that_is_asked_to_stop_ends_after_its_trial(home, market):
+    def asked(trial, candidate, candles):
+        if trial.number == 1:
+            storage = open_storage(None, home=home, name="tried")
+            ask_to_stop(optuna.load_study(study_name="tried", storage=storage))
+        return 1.0
+
+    result = tune(study_of(), market, home=home, objective=asked)
+    assert result.ended == "it was asked to stop"
+    assert result.progress.complete == 2
+    again = tune(study_of(), market, home=home, objective=asked)
+    assert again.ended == "4 trials are done"
+
+
+def test_ctrl_c_marks_the_trial_and_its_parameters_are_tried_again(home, market):
+    def pressed(trial, candidate, candles):
+        if trial.number == 2:
+            raise KeyboardInterrupt
+        return squared(trial, candidate, candles)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(study_of(), market, home=home, objective=pressed)
+    stopped = trials_of(home)
+    assert [one.state.name for one in stopped] == ["COMPLETE", "COMPLETE", "FAIL", "WAITING"]
+    assert stopped[2].user_attrs["error"] == "stopped by the user"
+    result = tune(study_of(), market, home=home, objective=squared)
+    trials = trials_of(home)
+    assert [one.state.name for one in trials] == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 2
+    assert trials[3].params == trials[2].params
+    assert (result.progress.complete, result.progress.failed, result.progress.again) == (4, 0, 1)
+    assert sorted(runs_of(home, result)) == [0, 1, 2, 3, 4]
+
+
+def test_pruned_trials_have_runs_that_say_so(home, market):
+    def prune(trial, candidate, candles):
+        if trial.number % 2:
+            raise optuna.TrialPruned
+        return 1.0
+
+    result = tune(study_of(), market, home=home, objective=prune)
+    assert (result.progress.complete, result.progress.pruned) == (2, 2)
+    states = [runs_of(home, result)[one].data.tags["lstm.state"] for one in range(4)]
+    assert states == ["complete", "pruned", "complete", "pruned"]
+
+
+def test_two_objectives_keep_what_no_other_trial_is_better_than(home, market):
+    def both(trial, candidate, candles):
+        value = candidate.train.network.l2
+        return value, -value
+
+    objective = [{"kind": "forecast"}, {"kind": "forecast", "metric": "brier"}]
+    result = tune(study_of(objective=objective), market, home=home, objective=both)
+    assert result.progress.best == (0, 1, 2, 3)
+    assert {len(one) for one in result.progress.best_values} == {2}
+
+
+def test_returns_that_an_objective_of_ones_own_gives_are_judged(home, market):
+    generator = np.random.default_rng(3)
+
+    def scored(trial, candidate, candles):
+        time = candles[0].time[-400:]
+        returns = 0.01 * generator.standard_normal(400)
+        fold = FoldScore(1, 0, (1.0,), time, returns, np.zeros(400))
+        return TrialScore((float(returns.mean()),), (fold,))
+
+    result = tune(study_of(), market, home=home, objective=scored)
+    assert result.report.luck.bars == 400
+    assert result.report.luck.trials == 4
+
+
+@pytest.mark.parametrize(
+    ("further", "told"),
+    [
+        ({"space": {"network.l2": {"low": 1e-3, "high": 1.0, "log": True}}}, "low: 0.0001, now"),
+        (
+            {"objective": {"kind": "forecast", "metric": "brier"}},
+            "objective.forecast.metric: log_loss, now brier",
+        ),
+        ({"walk_forward": {"folds": 3}}, "walk_forward.folds: 2, now 3"),
+        ({"settings": {"data.lookback": 40}}, "settings"),
+        ({"holdout": 0.3}, "holdout"),
+    ],
+)
+def test_another_study_under_its_name_is_refused_with_the_difference(home, market, further, told):
+    tune(study_of(), market, home=home, objective=squared)
+    with pytest.raises(ConfigError) as refused:
+        tune(study_of(**further), market, home=home, objective=squared)
+    assert told in str(refused.value)
+    assert "--new" in str(refused.value)
+    assert "--name" in str(refused.value)
+    beside = tune(study_of(**further), market, home=home, objective=squared, new=True)
+    assert beside.study == "tried-2"
+
+
+def test_other_candles_under_a_studys_name_are_refused(home, market):
+    tune(study_of(), market, home=home, objective=squared)
+    other = simulate_market(candles=1200, seed=5)
+    with pytest.raises(ConfigError, match="candles: SIM/USDT 1h with fingerprint"):
+        tune(study_of(), other, home=home, objective=squared)
+
+
+def test_too_few_candles_are_told_before_the_first_trial(home):
+    with pytest.raises(TooFewCandlesError, match="too few for 2 folds"):
+        tune(study_of(), simulate_market(candles=150), home=home)
+
+
+def test_a_study_after_another_begins_at_its_best_trial(home, market):
+    first = tune(study_of(), market, home=home)
+    later = study_of(
+        name="later",
+        preset=None,
+        after="tried",
+        space={"network.rows": {"low": 2, "high": 6}},
+    )
+    result = tune(later, market, home=home)
+    (best,) = first.progress.best
+    kept = MlflowClient(home.tracking_uri).get_run(runs_of(home, result)[0].info.run_id)
+    drawn = trials_of(home)[best].params["network.l2"]
+    assert f'"network.l2":{drawn!r}' in kept.data.tags["lstm.configuration"]
+    assert result.report.luck.trials == 8
+    assert result.report.luck.earlier == 4
+
+
+def test_a_study_after_one_that_saw_its_holdout_is_refused(home, market):
+    tune(study_of(holdout=0.1), market, home=home, objective=squared)
+    later = study_of(name="later", preset=None, after="tried", holdout=0.2)
+    with pytest.raises(ConfigError, match="whose trials have seen SIM/USDT until"):
+        tune(later, market, home=home, objective=squared)
+    unknown = study_of(name="later", preset=None, after="nobody")
+    with pytest.raises(ConfigError, match="there is no such study"):
+        tune(unknown, market, home=home, objective=squared)
