@@ -44,7 +44,11 @@ def load_train_config(preset: str, settings: Iterable[str] = ()) -> TrainConfig:
     ConfigError
         If there is no such preset or file, or a key or value in it is wrong.
     """
+    if preset in study_names():
+        raise ConfigError(_is_a_study(preset))
     name, content = read_yaml(preset, preset_names(), what="preset")
+    if "space" in content:
+        raise ConfigError(_is_a_study(preset))
     return validated(TrainConfig, {"preset": name, **content}, settings, origin=f"preset {preset}")
 
 
@@ -73,6 +77,10 @@ def read_yaml(name: str, shipped: Iterable[str], *, what: str) -> tuple[str, dic
     if not isinstance(content, dict):
         raise ConfigError(f"{name} holds no mapping: see a shipped {what} for what it looks like")
     return own, content
+
+
+def _is_a_study(name: str) -> str:
+    return f"{name} is a study, not a preset: lstm-strategies tune --study {name} --data FILE"
 
 
 def _shipped() -> list[str]:

@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic import ValidationError as PydanticError
 
 from lightning_models.errors import ConfigError
@@ -134,6 +134,8 @@ def _check_branches(parts: tuple[str, ...], leaves: set[tuple[str, ...]]) -> Non
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
+    if "kind" in below and above.get("kind", below["kind"]) != below["kind"]:
+        merged.clear()  # the fields of another kind are others
     for key, value in above.items():
         held = merged.get(key)
         both = isinstance(held, Mapping) and isinstance(value, Mapping)
@@ -242,6 +244,9 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _tags_of(member: Any) -> tuple[Any, ...]:
+    if get_origin(member) is Annotated:
+        kind, *further = get_args(member)
+        return (*_tags_of(kind), *(one.tag for one in further if isinstance(one, Tag)))
     if isinstance(member, type) and issubclass(member, BaseModel):
         fields = (member.model_fields.get(key) for key in TAG_KEYS)
         return tuple(tag for field in fields if field for tag in get_args(field.annotation))

@@ -21,8 +21,8 @@ from experiments.quiet import without_warnings
 from experiments.settings import validated
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.score import FoldScore, TrialScore
+from experiments.tuning.search import tune
 from experiments.tuning.storage import open_storage
-from experiments.tuning.tune import tune
 from lightning_models.candles import Candles, read_candles, simulate_market
 from lightning_models.home import Home
 

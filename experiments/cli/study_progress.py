@@ -26,7 +26,7 @@ _LABELS: Final = 9
 
 
 class ShownProgress:
-    """Shows what `experiments.tuning.tune` tells of a study.
+    """Shows what `experiments.tuning.search` tells of a study.
 
     Parameters
     ----------

@@ -23,7 +23,6 @@ from experiments.cli.console import (
 )
 from experiments.cli.logs import quiet_mlflow
 from experiments.cli.study_progress import ShownProgress
-from experiments.cli.study_settings import study_settings
 from experiments.cli.tune_options import (
     STORAGE_VARIABLE,
     BackendOption,
@@ -75,7 +74,7 @@ class _Work:
     settings: list[str] | None
 
     def all_settings(self) -> list[str]:
-        given = study_settings(self.settings or ())
+        given = list(self.settings or ())
         if self.trials is not None:
             given.append(f"stopping.trials={self.trials}")
         if self.minutes is not None:
@@ -181,7 +180,7 @@ def _run(
 ) -> None:
     with errors.status("loading torch, Lightning and MLflow"):
         from experiments.clusters import on_backend
-        from experiments.tuning.tune import tune
+        from experiments.tuning.search import tune
         from lightning_models.errors import TrainingInterrupted
     jobs = work.jobs if work.jobs is not None else 1 if work.backend == "loky" else -1
     with (

@@ -60,15 +60,16 @@ def status_command(
     place = StudyPlace(study, name, storage, home, as_json).or_above(context)
     from experiments.tuning.ownership import live_workers, workers
     from experiments.tuning.progress import standing
+    from experiments.tuning.study_record import is_asked_to_stop, wanted
     from lightning_models.home import find_home
 
     opened = place.open()
     config = _config_of(opened)
-    progress = standing(opened, config.stopping.trials)
+    progress = standing(opened, wanted(opened) or config.stopping.trials)
     at_it = [one for one in workers(opened) if one.state == "running"]
     failures = _last_errors(opened)
     where = place.shown(find_home(place.home))
-    stopping = opened.user_attrs.get("stop") is not None
+    stopping = is_asked_to_stop(opened)
     if place.as_json:
         print_json(
             {
@@ -110,13 +111,12 @@ def stop_command(
     place = StudyPlace(study, name, storage, home).or_above(context)
     opened = place.open()
     from experiments.tuning.ownership import live_workers
+    from experiments.tuning.study_record import ask_to_stop
 
     at_it = live_workers(opened)
     if not at_it:
         say(f"no worker is at the study {opened.study_name}: there is nothing to stop")
         return
-    with errors.status("loading torch"):
-        from experiments.tuning.study_record import ask_to_stop
     ask_to_stop(opened)
     named = ", ".join(str(one.owner) for one in at_it)
     say(
@@ -261,17 +261,16 @@ def _record_of(study: optuna.Study) -> StudyRecord:
 
 
 def _config_of(study: optuna.Study) -> StudyConfig:
-    # Not through the record, which needs networks: those take seconds to import.
-    from experiments.tuning.config import StudyConfig
+    from experiments.tuning.study_record import read_record
     from lightning_models.errors import ConfigError
 
-    kept = study.user_attrs
-    if "key" not in kept:
+    record = read_record(study)
+    if record is None:
         raise ConfigError(
             f"the storage has a study {study.study_name} that was not made by lstm-strategies: "
             "look at it with optuna-dashboard"
         )
-    return StudyConfig.model_validate(kept["configuration"])
+    return record.config
 
 
 def _last_errors(study: optuna.Study) -> list[dict[str, Any]]:

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.report.document import period_words, render_document
 from experiments.report.numbers import NOTHING, number, span
-from experiments.report.writing import _put_in_place
+from experiments.report.writing import put_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.report.charts import Chart
     from experiments.tuning.holdout_look import HoldoutLook
     from experiments.tuning.luck import StudyLuck
-    from experiments.tuning.study_figures import StudyFigures
+    from experiments.tuning.study_figures import Picture, StudyFigures
     from experiments.tuning.study_record import StudyRecord
     from experiments.tuning.study_report import StudyReport, TrialSummary
 
@@ -96,7 +95,7 @@ def write_study(
         If the folder cannot be made or written.
     """
     drawn = {
-        folder / "figures" / f"{one.chart.key}.html": render_figure(report, one.chart).encode()
+        folder / "figures" / f"{one.chart.key}.html": render_figure(report, one).encode()
         for one in figures.pictures
     }
     files = StudyFiles(
@@ -105,8 +104,8 @@ def write_study(
         folder / Path(report.preset).name,
         tuple(drawn),
     )
-    _put_in_place(folder / "figures", drawn)
-    _put_in_place(
+    put_in_place(folder / "figures", drawn)
+    put_in_place(
         folder,
         {
             files.html: render_study(report, record, figures).encode(),
@@ -149,17 +148,19 @@ def render_study(report: StudyReport, record: StudyRecord, figures: StudyFigures
     )
 
 
-def render_figure(report: StudyReport, chart: Chart) -> str:
+def render_figure(report: StudyReport, picture: Picture) -> str:
     """Return one picture of a study as an HTML document that needs no network.
 
     Parameters
     ----------
     report
         Of the study.
-    chart
-        The picture.
+    picture
+        What to draw.
     """
-    return render_document("study_figure.html.jinja", [chart], report=report)
+    return render_document(
+        "study_figure.html.jinja", [picture.chart], report=report, picture=picture
+    )
 
 
 def _luck_rows(luck: StudyLuck) -> list[_Fact]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ReportFiles",
     "SummaryFiles",
+    "put_in_place",
     "trades_csv",
     "write_files",
     "write_report",
@@ -128,7 +129,7 @@ def write_files(folder: str | Path, *, page: str, result: str, trades: str) -> R
     """
     place = Path(folder)
     files = ReportFiles(place / "report.html", place / "result.json", place / "trades.csv")
-    _put_in_place(
+    put_in_place(
         place,
         {
             files.html: page.encode(),
@@ -159,7 +160,7 @@ def write_summary(folder: str | Path, page: str, result: str) -> SummaryFiles:
     """
     place = Path(folder)
     files = SummaryFiles(place / "report.html", place / "result.json")
-    _put_in_place(place, {files.html: page.encode(), files.result: (result + "\n").encode()})
+    put_in_place(place, {files.html: page.encode(), files.result: (result + "\n").encode()})
     _log.info("wrote the report to %s", files.html)
     return files
 
@@ -182,7 +183,21 @@ def _unformulated(value: object) -> object:
     return value
 
 
-def _put_in_place(folder: Path, contents: Mapping[Path, bytes]) -> None:
+def put_in_place(folder: Path, contents: Mapping[Path, bytes]) -> None:
+    """Write files of one folder, each of them whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Made if need be.
+    contents
+        From each file's path in it. Several processes may write the same one at once.
+
+    Raises
+    ------
+    StorageError
+        If one cannot be written.
+    """
     staged: list[tuple[Path, Path]] = []
     current = folder
     try:

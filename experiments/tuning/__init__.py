@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from experiments.tuning.candidate import Candidate
     from experiments.tuning.config import StudyConfig
     from experiments.tuning.loading import load_study
-    from experiments.tuning.tune import StudyResult, tune
+    from experiments.tuning.search import StudyResult, tune
 
 __all__ = ["Candidate", "StudyConfig", "StudyResult", "load_study", "tune"]
 
@@ -17,9 +17,9 @@ __all__ = ["Candidate", "StudyConfig", "StudyResult", "load_study", "tune"]
 _HOMES = {
     "Candidate": "candidate",
     "StudyConfig": "config",
-    "StudyResult": "tune",
+    "StudyResult": "search",
     "load_study": "loading",
-    "tune": "tune",
+    "tune": "search",
 }
 
 

@@ -86,8 +86,8 @@ class TradingObjective(_Part):
     ----------
     metric
         A figure of the backtest, such as ``sharpe_ratio``; larger is better, but for
-        drawdowns. A fold without a trade scores 0, and in a drawdown the whole of the account,
-        so that standing aside is never the best.
+        drawdowns. A fold without a trade scores 0, and in a drawdown the whole of the account:
+        standing aside is better than losing, and never the smallest drawdown.
     dispersion
         What a standard deviation over the folds costs: gains lose, drawdowns gain this many.
     """

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from sqlalchemy import exc
 
 from experiments.tuning.address import engine_settings, parsed_address, shown_address
-from experiments.tuning.orphans import ERROR, run_again
+from experiments.tuning.orphans import ERROR, take_over
 from lightning_models.errors import ConfigError, StorageError
 from lightning_models.redaction import redacted
 
@@ -115,7 +115,7 @@ class Database(RDBStorage):
                 engine_kwargs=engine_settings(url),
                 heartbeat_interval=heartbeat,
                 grace_period=grace,
-                heartbeat_stale_trial_callback=run_again,
+                heartbeat_stale_trial_callback=take_over,
             )
         self._look_after_engine()
 

@@ -207,7 +207,7 @@ def open_holdout(
     label reaches, and the study's embargo, are left out before the first one that is judged. A
     study whose folds roll fits here on a stretch as long as theirs.
     """
-    development = cut_holdout(candles, record.config.holdout)
+    development = cut_holdout(record.data.known_of(candles), record.config.holdout)
     _check_candles(record, development)
     chosen = _complete_trial(study, trial)
     opening = holdout_opened(study)
@@ -302,10 +302,16 @@ def _refuse_while_working(study: optuna.Study) -> None:
     at_it = live_workers(study)
     if at_it:
         named = ", ".join(str(one.owner) for one in at_it)
+        hint = ""
+        if any(one.owner.is_alive() is None for one in at_it):
+            hint = (
+                ". If those of other machines were killed, say so: `lstm-strategies tune resume "
+                f"--study {study.study_name} --other-hosts`"
+            )
         raise ConfigError(
             f"{len(at_it)} worker{'' if len(at_it) == 1 else 's'} of the study {study.study_name} "
             f"may be at work ({named}), and a better trial may come yet: wait for the end, or "
-            "stop them, before its holdout is opened"
+            f"stop them, before its holdout is opened{hint}"
         )
 
 

@@ -10,6 +10,7 @@ from experiments.presets import STUDY_PREFIX, load_train_config, read_yaml, stud
 from experiments.tuning.candidate import BACKTEST, MODEL, StartingPoint
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.space import SearchSpace
+from experiments.tuning.study_settings import study_settings
 from lightning_models.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def load_study(
     study
         A shipped name, the path of a YAML file, or the configuration itself.
     settings
-        ``a.b=value`` options laid over it.
+        ``a.b=value`` options laid over it, such as ``space.data.lookback.high=90``.
     name
         In place of its own.
 
@@ -48,7 +49,7 @@ def load_study(
         own, content = read_yaml(os.fspath(study), study_names(), what="study")
     origin = f"study {own}"
     whole = {"name": own.removeprefix(STUDY_PREFIX), **content, **named}
-    return validated(StudyConfig, whole, settings, origin=origin)
+    return validated(StudyConfig, whole, study_settings(list(settings)), origin=origin)
 
 
 def starting_point(study: StudyConfig, *, found: TrainConfig | None = None) -> StartingPoint:

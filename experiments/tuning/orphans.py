@@ -15,7 +15,13 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import TrialState
 
-from experiments.tuning.ownership import OWNER, Owner, live_workers, this_process
+from experiments.tuning.ownership import (
+    OWNER,
+    Owner,
+    end_worker,
+    live_workers,
+    this_process,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +29,16 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-__all__ = ["AGAIN", "ERROR", "MAX_RETRIES", "queue_lost", "reap", "retried", "run_again"]
+__all__ = [
+    "AGAIN",
+    "ERROR",
+    "MAX_RETRIES",
+    "queue_lost",
+    "reap",
+    "retried",
+    "run_again",
+    "take_over",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +79,10 @@ def reap(study: Study, *, grace: float = 60.0, other_hosts: bool = False) -> lis
     list of int
         Numbers of the trials that were failed here.
     """
+    if other_hosts:
+        for worker in live_workers(study):
+            if worker.owner.is_alive() is None:
+                end_worker(study, worker.owner)
     silent = _silent(study)
     alone = _is_alone(study)
     unseen: dict[str, list[int]] = {}
@@ -120,6 +139,25 @@ def queue_lost(study: Study) -> list[int]:
     for trial in lost:
         run_again(study, trial)
     return [trial.number for trial in lost]
+
+
+def take_over(study: Study, trial: FrozenTrial) -> None:
+    """Queue a trial that its worker was killed at, and take that worker's leave for it.
+
+    Machines that cannot see the process would wait for it for ever. One that was only slow says
+    that it is there once it finds its trial taken.
+
+    Parameters
+    ----------
+    study
+        Whose trial it is.
+    trial
+        One that has failed; left as it is.
+    """
+    owner = Owner.of(trial)
+    if owner is not None and not owner.is_alive():
+        end_worker(study, owner)
+    run_again(study, trial)
 
 
 def run_again(study: Study, trial: FrozenTrial) -> None:
@@ -195,7 +233,7 @@ def _fail(study: Study, trial: FrozenTrial, reason: str) -> bool:
         storage.set_trial_user_attr(trial._trial_id, AGAIN, True)
         if storage.set_trial_state_values(trial._trial_id, TrialState.FAIL):
             _log.info("trial %d of %s: %s", trial.number, study.study_name, reason)
-            run_again(study, storage.get_trial(trial._trial_id))
+            take_over(study, storage.get_trial(trial._trial_id))
             return True
     return False
 
@@ -205,7 +243,7 @@ def _warn_of_unseen(study: str, host: str, numbers: tuple[int, ...]) -> None:
     # Cached: said once, and once more when there are other trials to tell of.
     _log.warning(
         "trial%s %s of %s on %s may be running or dead: a journal does not tell. If no worker of "
-        "%s runs on %s any more, say so with --others-are-dead, and they are run again",
+        "%s runs on %s any more, say so with --other-hosts, and they are run again",
         "" if len(numbers) == 1 else "s",
         ", ".join(map(str, numbers)),
         study,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from optuna.distributions import (
     BaseDistribution,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lightning_models.features import FeatureSpec
 
-__all__ = ["SearchSpace", "changes"]
+__all__ = ["SearchSpace"]
 
 # Fields that decide which other fields a section has.
 SECTION_KEYS: Final = (*TAG_KEYS, "strategy")
@@ -258,22 +258,3 @@ def _check_conditions(
                 choice.called(value)
             except ValueError as error:
                 raise ConfigError(f"{place}: {error}: the condition can never hold") from None
-
-
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words how two flat descriptions differ, a line for each field.
-
-    Examples
-    --------
-    >>> changes({"a": 1, "b": 2}, {"b": 3, "c": 4})
-    ['a: 1, now left out', 'b: 2, now 3', 'c: now 4']
-    """
-    found = []
-    for name in sorted({*before, *now}):
-        if name not in now:
-            found.append(f"{name}: {before[name]}, now left out")
-        elif name not in before:
-            found.append(f"{name}: now {now[name]}")
-        elif before[name] != now[name]:
-            found.append(f"{name}: {before[name]}, now {now[name]}")
-    return found

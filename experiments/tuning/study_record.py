@@ -13,27 +13,31 @@ from typing import TYPE_CHECKING, Any, Final
 import optuna
 from pydantic import BaseModel, ConfigDict
 
-from experiments.config import TrainConfig, flatten
-from experiments.tuning.candidate import Candidate, StartingPoint
+from experiments.settings import flatten
 from experiments.tuning.config import StudyConfig
-from experiments.tuning.parameters import Scalar
-from experiments.tuning.space import SearchSpace, changes
+from lightning_models.candles import Candles
 from lightning_models.errors import ConfigError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from experiments.tuning.candidate import Candidate, StartingPoint
     from experiments.tuning.development import Development
+    from experiments.tuning.parameters import Scalar
+    from experiments.tuning.space import SearchSpace
 
 __all__ = [
     "StudyData",
     "StudyRecord",
     "ask_to_stop",
+    "changes",
     "clear_stop",
     "find_record",
     "is_asked_to_stop",
     "open_study",
     "read_record",
+    "want",
+    "wanted",
 ]
 
 _log = logging.getLogger(__name__)
@@ -46,6 +50,7 @@ _DATA: Final = "data"
 _RUN: Final = "mlflow_run"
 _EARLIER: Final = "earlier_trials"
 _STOP: Final = "stop"
+_WANTED: Final = "wanted_trials"
 
 # What may change while a study goes on: nothing that decides what a trial's score means.
 _FREE: Final = ("name", "stopping", "sampler")
@@ -65,6 +70,9 @@ class StudyData(BaseModel):
         Of all of them, the holdout's too.
     holdout_from
         Moment of the cut, milliseconds.
+    until
+        When the last candle closes, milliseconds. What comes later is left out by whoever joins
+        the study.
     sources
         Where they were read from, as the command line takes it; empty where they were given as
         they are.
@@ -77,6 +85,7 @@ class StudyData(BaseModel):
     market: str
     fingerprint: str
     holdout_from: int
+    until: int
     sources: tuple[str, ...] = ()
 
     @classmethod
@@ -97,8 +106,24 @@ class StudyData(BaseModel):
             market=first.market,
             fingerprint=development.fingerprint,
             holdout_from=development.holdout_from,
+            until=max(int(one.time[-1]) for one in development.whole) + first.period_ms,
             sources=tuple(sources),
         )
+
+    def known_of(self, candles: Candles | Sequence[Candles]) -> list[Candles]:
+        """Return candles as far as the study had them when it was begun.
+
+        Parameters
+        ----------
+        candles
+            Read since, from files that may have grown; its trials are compared on what there
+            was.
+        """
+        listed = [candles] if isinstance(candles, Candles) else list(candles)
+        return [
+            one.between(None, self.until - one.period_ms + 1) if isinstance(one, Candles) else one
+            for one in listed
+        ]
 
 
 class StudyRecord(BaseModel):
@@ -132,12 +157,18 @@ class StudyRecord(BaseModel):
     @property
     def starting_point(self) -> StartingPoint:
         """What its trials' values are laid over."""
+        # Asking how a study stands needs none of it, and torch takes two seconds.
+        from experiments.config import TrainConfig
+        from experiments.tuning.candidate import StartingPoint
+
         train = TrainConfig.model_validate(self.start["train"])
         return StartingPoint(train, self.start["backtest"])
 
     @property
     def space(self) -> SearchSpace:
         """What is searched."""
+        from experiments.tuning.space import SearchSpace
+
         return SearchSpace(
             self.config.space, self.starting_point, origin=f"study {self.config.name}"
         )
@@ -256,6 +287,17 @@ def ask_to_stop(study: optuna.Study) -> None:
     study.set_user_attr(_STOP, datetime.now(UTC).isoformat(timespec="seconds"))
 
 
+def want(study: optuna.Study, trials: int) -> None:
+    """Say at how many finished trials a study ends, as the newest worker was told."""
+    if study.user_attrs.get(_WANTED) != trials:
+        study.set_user_attr(_WANTED, trials)
+
+
+def wanted(study: optuna.Study) -> int:
+    """Return at how many finished trials a study ends; 0 where nobody has said."""
+    return int(study.user_attrs.get(_WANTED, 0))
+
+
 def clear_stop(study: optuna.Study) -> None:
     """Take back that workers should end."""
     if is_asked_to_stop(study):
@@ -284,6 +326,25 @@ def _described(start: StartingPoint) -> dict[str, Any]:
     described = {"train": start.train.model_dump(mode="json"), "backtest": start.backtest}
     # As the storage will give it back.
     found: dict[str, Any] = json.loads(json.dumps(described))
+    return found
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in words how two flat descriptions differ, a line for each field.
+
+    Examples
+    --------
+    >>> changes({"a": 1, "b": 2}, {"b": 3, "c": 4})
+    ['a: 1, now left out', 'b: 2, now 3', 'c: now 4']
+    """
+    found = []
+    for name in sorted({*before, *now}):
+        if name not in now:
+            found.append(f"{name}: {before[name]}, now left out")
+        elif name not in before:
+            found.append(f"{name}: now {now[name]}")
+        elif before[name] != now[name]:
+            found.append(f"{name}: {before[name]}, now {now[name]}")
     return found
 
 

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import StoppingConfig, StudyConfig
+from experiments.tuning.holdout import holdout_opened
 from experiments.tuning.orphans import AGAIN, ERROR, queue_lost, reap, retried, run_again
 from experiments.tuning.ownership import (
     Owner,
@@ -189,6 +190,7 @@ class Worker:
             except UpdateFinishedTrialError:
                 # Slow to answer, this worker was taken for dead, and another one runs the trial.
                 _log.warning("a trial of this worker was given to another one meanwhile")
+                register_worker(self._study)
                 continue
             if not self._reason:
                 self._reason = "stopped by a callback"
@@ -208,6 +210,8 @@ class Worker:
             return f"{len(finished)} trials are done"
         if is_asked_to_stop(self._study):
             return "it was asked to stop"
+        if holdout_opened(self._study) is not None:
+            return "its holdout was opened"
         self._give_up_if_all_fail(finished)
         elapsed = (time.monotonic() - self._began) / 60.0
         if stopping.minutes and elapsed >= stopping.minutes:

@@ -16,13 +16,13 @@ from pathlib import Path
 import optuna
 import pytest
 
-from experiments.cli.study_settings import study_settings
 from experiments.cli.tune_options import StudyPlace
 from experiments.presets import load_train_config, study_names
 from experiments.tuning.loading import load_study, space_of, starting_point
 from experiments.tuning.ownership import end_worker, register_worker
+from experiments.tuning.search import tune
 from experiments.tuning.storage import open_storage
-from experiments.tuning.tune import tune
+from experiments.tuning.study_settings import study_settings
 from lightning_models.home import Home
 
 from .terminal import Screen, in_terminal

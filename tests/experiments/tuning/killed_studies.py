@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # time, and is killed as any process is.
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload(
-    ["experiments.tuning.tune", "tests.experiments.tuning.killed_studies"]
+    ["experiments.tuning.search", "tests.experiments.tuning.killed_studies"]
 )
 
 NAME = "killed"
@@ -55,7 +55,7 @@ def work(folder: Path, storage: str | None, trials: int, begun: Any) -> None:
 
     from experiments.settings import validated
     from experiments.tuning.config import StudyConfig
-    from experiments.tuning.tune import tune
+    from experiments.tuning.search import tune
     from lightning_models import simulate_market
     from lightning_models.home import Home
 

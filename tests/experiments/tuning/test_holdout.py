@@ -190,7 +190,6 @@ def test_further_trials_are_refused_once_it_was_opened(home, market):
     ("candles", "told"),
     [
         (simulate_market(candles=1200, seed=2, signal=0.5), "fingerprint"),
-        (simulate_market(candles=1250, seed=1, signal=0.5), "holdout from 20"),
         (simulate_market(candles=1200, seed=1, signal=0.5, timeframe="4h"), "timeframe 1h, now 4h"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.settings import validated
 from experiments.tuning.config import StudyConfig
-from experiments.tuning.tune import tune
+from experiments.tuning.search import tune
 from lightning_models import simulate_market
 
 LUCK = "not distinguishable from luck"

@@ -16,6 +16,7 @@ from experiments.tuning.orphans import reap, retried, run_again
 from experiments.tuning.ownership import (
     Owner,
     end_worker,
+    live_workers,
     record_owner,
     register_worker,
     this_process,
@@ -228,6 +229,15 @@ class TestOtherHosts:
         assert "said to have been killed" in study.trials[0].user_attrs["error"]
         assert not [one for one in caplog.records if one.levelno == logging.WARNING]
 
+    def test_their_workers_are_waited_for_until_they_are_said_to_be_dead(
+        self, study: optuna.Study
+    ) -> None:
+        register_elsewhere(study)
+        reap(study)
+        assert [one.id for one in live_workers(study)] == ["far"]
+        reap(study, other_hosts=True)
+        assert live_workers(study) == []
+
 
 class TestHeartbeat:
     @pytest.fixture
@@ -253,6 +263,24 @@ class TestHeartbeat:
         assert states(silent) == [FAIL, RUNNING, RUNNING, WAITING]
         assert "has not been heard of" in silent.trials[0].user_attrs["error"]
         assert not [one for one in caplog.records if one.levelno == logging.WARNING]
+
+    def test_worker_that_is_not_heard_of_is_waited_for_no_longer(
+        self, silent: optuna.Study
+    ) -> None:
+        register_elsewhere(silent)
+        here = register_worker(silent)
+        assert {one.id for one in live_workers(silent)} == {"far", here.id}
+        reap(silent)
+        # The live process whose heartbeat is as old has not left.
+        assert [one.id for one in live_workers(silent)] == [here.id]
+
+    def test_worker_whose_trial_optuna_itself_fails_is_waited_for_no_longer(
+        self, silent: optuna.Study
+    ) -> None:
+        register_elsewhere(silent)
+        silent.tell(1, 0.0)
+        silent.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        assert live_workers(silent) == []
 
     def test_what_optuna_itself_fails_is_run_again_by_whoever_takes_it(
         self, silent: optuna.Study

@@ -10,7 +10,6 @@ from optuna.trial import FixedTrial
 from experiments.settings import validated
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.loading import space_of, starting_point
-from experiments.tuning.space import changes
 from lightning_models.errors import ConfigError
 
 
@@ -279,13 +278,3 @@ def test_settings_of_what_trades_belong_elsewhere():
 def test_the_spans_of_conditions_true_and_1_are_told_apart():
     found = trading({"backtest.long_only": [True, False]})
     assert found.suggest(FixedTrial({"backtest.long_only": True}))["backtest.long_only"] is True
-
-
-def test_changes_name_each_field_that_differs():
-    before = {"space.a.low": 1, "space.b": 2, "same": 0}
-    now = {"space.a.low": 3, "same": 0, "new": [1]}
-    assert changes(before, now) == [
-        "new: now [1]",
-        "space.a.low: 1, now 3",
-        "space.b: 2, now left out",
-    ]

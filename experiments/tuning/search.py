@@ -5,27 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
-import numpy as np
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BaseModel, ConfigDict
 
 from experiments.config import flatten
 from experiments.tuning.candidate import StartingPoint
-from experiments.tuning.config import SamplerConfig, StudyConfig
+from experiments.tuning.config import StudyConfig
 from experiments.tuning.development import Development, cut_holdout
+from experiments.tuning.holdout import refuse_if_opened
 from experiments.tuning.loading import load_study, space_of, starting_point
-from experiments.tuning.ownership import live_workers, workers
+from experiments.tuning.ownership import live_workers
 from experiments.tuning.progress import StudyProgress, best_trials, standing
 from experiments.tuning.pruning import pruner_of
 from experiments.tuning.reporting import StudyReport, report_study
+from experiments.tuning.sampling import sampler_of
 from experiments.tuning.space import SearchSpace
 from experiments.tuning.storage import free_name, open_storage, quiet_optuna
 from experiments.tuning.study_record import (
@@ -34,6 +34,7 @@ from experiments.tuning.study_record import (
     clear_stop,
     find_record,
     open_study,
+    want,
 )
 from experiments.tuning.trial_runs import StudyRuns
 from experiments.tuning.worker import Evaluation, Work, Worker
@@ -44,7 +45,10 @@ from lightning_models.errors import ConfigError, StorageError
 from lightning_models.home import Home, find_home
 from lightning_models.registry import check_name
 
-__all__ = ["StudyResult", "sampler_of", "tune"]
+__all__ = ["STORAGE_VARIABLE", "StudyResult", "tune"]
+
+STORAGE_VARIABLE: Final = "LSTM_STORAGE"
+"""Where studies are kept, where nothing else is said."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,14 +178,17 @@ def tune(
     config = load_study(study, settings, name=name)
     check_name(config.name)
     place = find_home(home).create()
+    storage = storage or os.environ.get(STORAGE_VARIABLE) or None
     if new:
         free = free_name(storage, home=place, name=config.name)
         config = config.model_copy(update={"name": free})
-    development = cut_holdout(candles, config.holdout)
-    data = StudyData.of(development, sources)
     kept = open_storage(
         storage, home=place, name=config.name, heartbeat=heartbeat, grace=3 * heartbeat
     )
+    known = find_record(kept, config.name)
+    given = candles if known is None else known.data.known_of(candles)
+    development = cut_holdout(given, config.holdout)
+    data = StudyData.of(development, sources)
     start, earlier = _start_of(config, data, kept, storage, place)
     space = space_of(config, start)
     own = space.own_values() if config.preset_first else None
@@ -197,7 +204,9 @@ def tune(
         pruner=pruner or pruner_of(config, start.train),
     )
     if sampler is None:
-        opened.sampler = sampler_of(config.sampler, opened)
+        opened.sampler = sampler_of(config.sampler)
+    refuse_if_opened(opened)
+    want(opened, config.stopping.trials)
     runs = StudyRuns(place, config.name, key=record.key, parent=record.run_id)
     runs.start(flatten({"study": config.model_dump(mode="json")}), _tags(record))
     clear_stop(opened)
@@ -231,40 +240,9 @@ def tune(
         study=config.name,
         ended=ended,
         progress=standing(opened, config.stopping.trials),
-        report=report_study(opened, record, runs, home=place, folder=report),
+        report=report_study(opened, _as_read_here(record, data), runs, home=place, folder=report),
         run_id=runs.parent,
     )
-
-
-def sampler_of(config: SamplerConfig, study: optuna.Study) -> BaseSampler:
-    """Return a worker's sampler.
-
-    Parameters
-    ----------
-    config
-        Of the study.
-    study
-        As it stands: with the same seed, whoever joins it or goes on with it would draw what
-        was drawn before.
-    """
-    seed = config.seed
-    begun = len(study.get_trials(deepcopy=False))
-    joined = len(workers(study))
-    if begun or joined:
-        (seed,) = np.random.SeedSequence([config.seed, joined, begun]).generate_state(1).tolist()
-    if config.kind == "random":
-        return RandomSampler(seed=seed)
-    with warnings.catch_warnings():
-        # Both are marked as experimental, for years.
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(
-            seed=seed,
-            n_startup_trials=config.startup_trials,
-            multivariate=True,
-            group=True,
-            # Workers that choose at once would choose alike.
-            constant_liar=True,
-        )
 
 
 def _start_of(
@@ -291,6 +269,8 @@ def _start_of(
             "holdout"
         )
     study = optuna.load_study(study_name=config.after, storage=before)
+    # Its holdout is this one's too.
+    refuse_if_opened(study)
     trials = study.get_trials(deepcopy=False)
     best = best_trials(study, trials)
     if not best:
@@ -305,6 +285,11 @@ def _start_of(
 def _check_folds(space: SearchSpace, config: StudyConfig, development: Development) -> None:
     # What cannot be cut into folds is told before the first trial, not by each of them.
     plan_folds(config.walk_forward, space.configure({}).train.data, development.candles)
+
+
+def _as_read_here(record: StudyRecord, data: StudyData) -> StudyRecord:
+    # The files that the study was begun with may be another machine's.
+    return record.model_copy(update={"data": data}) if data.sources else record
 
 
 def _has_first(study: optuna.Study) -> bool:

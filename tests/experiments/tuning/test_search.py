@@ -13,10 +13,12 @@ from optuna.trial import TrialState
 from experiments.child_runs import PARENT_TAG
 from experiments.settings import validated
 from experiments.tuning.config import StudyConfig
+from experiments.tuning.holdout import open_holdout
 from experiments.tuning.score import FoldScore, TrialScore
+from experiments.tuning.search import tune
 from experiments.tuning.storage import open_storage
-from experiments.tuning.study_record import ask_to_stop
-from experiments.tuning.tune import tune
+from experiments.tuning.study_record import ask_to_stop, read_record, wanted
+from experiments.tuning.trial_runs import StudyRuns
 from lightning_models import simulate_market
 from lightning_models.errors import ConfigError, TooFewCandlesError, TrainingError
 
@@ -336,3 +338,45 @@ def test_a_study_after_one_that_saw_its_holdout_is_refused(home, market):
     unknown = study_of(name="later", preset=None, after="nobody")
     with pytest.raises(ConfigError, match="there is no such study"):
         tune(unknown, market, home=home, objective=squared)
+
+
+def test_candles_that_came_after_the_study_was_begun_are_left_out(home):
+    (longer,) = simulate_market(candles=1300, signal=0.4)
+    tune(study_of(), longer.between(None, int(longer.time[1200])), home=home, objective=squared)
+    seen = []
+
+    def look(trial, candidate, candles):
+        seen.append(len(candles[0]))
+        return 1.0
+
+    result = tune(study_of(stopping={"trials": 5}), longer, home=home, objective=look)
+    assert result.progress.complete == 5
+    assert seen == [1020]
+
+
+def test_no_trial_is_added_once_the_holdout_was_opened(home, market):
+    tune(study_of(), market, home=home)
+    storage = open_storage(None, home=home, name="tried")
+    study = optuna.load_study(study_name="tried", storage=storage)
+    record = read_record(study)
+    runs = StudyRuns(home, "tried", key=record.key, parent=record.run_id)
+    open_holdout(study, record, market, home=home, runs=runs)
+    with pytest.raises(ConfigError, match="its holdout was opened on"):
+        tune(study_of(stopping={"trials": 9}), market, home=home)
+    later = study_of(name="later", preset=None, after="tried")
+    with pytest.raises(ConfigError, match="its holdout was opened on"):
+        tune(later, market, home=home)
+    assert len(trials_of(home)) == 4
+
+
+def test_a_worker_that_joins_with_more_trials_is_heard(home, market):
+    tune(study_of(), market, home=home, objective=squared)
+    tune(study_of(stopping={"trials": 6}), market, home=home, objective=squared)
+    storage = open_storage(None, home=home, name="tried")
+    assert wanted(optuna.load_study(study_name="tried", storage=storage)) == 6
+
+
+def test_tune_is_found_where_the_documentation_says():
+    from experiments import tuning
+
+    assert tuning.tune is tune
