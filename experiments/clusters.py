@@ -67,12 +67,14 @@ def on_backend(backend: str, *, jobs: int = -1, scheduler: str | None = None) ->
     with _dask(scheduler, jobs) as (client, own):
         from experiments.dask_workers import DaskWorkers
 
-        client.subscribe_topic("all", _tell)
+        if own is None:
+            client.subscribe_topic("all", _tell)
         try:
             with parallel_config(backend=DaskWorkers(client, own), n_jobs=jobs):
                 yield
         finally:
-            client.unsubscribe_topic("all")
+            if own is None:
+                client.unsubscribe_topic("all")
 
 
 @contextmanager
@@ -86,8 +88,10 @@ def _dask(scheduler: str | None, jobs: int) -> Iterator[tuple[Any, Any]]:
             "'lstm-strategies[cluster]', or use --backend loky"
         ) from error
     settings = {
-        # A task that waits on a lost worker would be taken for what ended it.
-        "distributed.scheduler.worker-saturation": 1.0,
+        # Of our own scheduler. A task that ends its worker at once, again and again, can leave
+        # none: `side_by_side` sees to it after the first time.
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.scheduler.no-workers-timeout": "60 s",
         # A task carries its candles: scattered ones are lost with the worker that holds them.
         "distributed.admin.large-graph-warning-threshold": "1 TB",
         "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",

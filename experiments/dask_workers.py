@@ -85,7 +85,7 @@ class DaskWorkers(ParallelBackendBase):  # type: ignore[misc]
         Raises
         ------
         TrainingError
-            If the scheduler was lost, or a worker could not read the batch.
+            If the scheduler or every worker was lost, or one could not read the batch.
         """
         from distributed import KilledWorker
 
@@ -99,6 +99,11 @@ class DaskWorkers(ParallelBackendBase):  # type: ignore[misc]
                 raise TrainingError(
                     "the dask scheduler was lost, and with it what its workers were at. What "
                     "was finished is kept; start it again and repeat the command"
+                ) from error
+            if type(error).__name__ == "NoWorkerError":
+                raise TrainingError(
+                    "no worker of the dask cluster is left, most often for lack of memory. What "
+                    "was finished is kept; use fewer --jobs, or start workers with more of it"
                 ) from error
             raise TrainingError(
                 "a worker of the dask cluster could not run this. Every one of them needs "

@@ -91,14 +91,15 @@ def side_by_side(
     [(-1, 1), (2, 2)]
     """
     left = dict(enumerate(tasks))
-    in_a_row = 0
+    in_a_row, alone = 0, False
     while left:
         # One task at a time for each worker: what waits behind another one would be lost with it.
         workers = Parallel(
             n_jobs=jobs,
             return_as="generator_unordered",
             batch_size=1,
-            pre_dispatch="n_jobs",
+            # A task that only waited on the worker that another one ended must not end with it.
+            pre_dispatch=1 if alone else "n_jobs",
             max_nbytes=None,
         )
         ready = getattr(workers, "_jobs", ())
@@ -108,6 +109,7 @@ def side_by_side(
             running = workers(calls)
             for one in running:
                 if isinstance(one, WorkerLost):
+                    alone = True
                     continue
                 number, result = one
                 in_a_row = 0

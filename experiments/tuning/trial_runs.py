@@ -49,7 +49,12 @@ _METRICS_AT_ONCE: Final = 1_000
 _PARAMETERS_AT_ONCE: Final = 100
 _LONGEST_TAG: Final = 5_000
 
-_PROGRESS_BAR: Final = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+# By itself MLflow draws a bar for each file, and prints where to look at a run that a server
+# keeps, which is asked about it once more.
+_QUIET: Final = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 # What a trial's end is called in MLflow. A pruned trial did what it was meant to do.
 _STATUS: Final = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
@@ -275,8 +280,7 @@ class StudyRuns:
                 folder = Path(scratch) / str(trial.number)
                 folder.mkdir()
                 fetch: Any = files.download_artifacts
-                with _without_progress_bars():
-                    table = pd.read_parquet(fetch(RETURNS_FILE, str(folder)))
+                table = pd.read_parquet(fetch(RETURNS_FILE, str(folder)))
                 columns = (table[name].to_numpy() for name in ("time", "returns", "market"))
                 kept.append(TrialReturns(trial.number, *columns))
         return kept
@@ -397,23 +401,24 @@ class StudyRuns:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            yield
+            with _quiet():
+                yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise storage_error(self._home, error) from error
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    # MLflow draws one for each file.
-    before = os.environ.get(_PROGRESS_BAR)
-    os.environ[_PROGRESS_BAR] = "false"
+def _quiet() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _QUIET}
+    os.environ.update(_QUIET)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_PROGRESS_BAR]
-        else:
-            os.environ[_PROGRESS_BAR] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _record_of(trial: FrozenTrial, state: str) -> TrialRecord:

@@ -272,8 +272,7 @@ class Worker:
             self._stopped(trial, begun)
             raise KeyboardInterrupt from None
         except StorageError as error:
-            trial.set_user_attr(ERROR, str(error))
-            trial.set_user_attr(AGAIN, True)
+            _wants_again(trial, str(error))
             raise
         except Exception as error:
             begun.error = _told(error)
@@ -316,8 +315,7 @@ class Worker:
 
     def _stopped(self, trial: optuna.Trial, begun: _Begun) -> None:
         begun.error = "stopped by the user"
-        trial.set_user_attr(ERROR, begun.error)
-        trial.set_user_attr(AGAIN, True)
+        _wants_again(trial, begun.error)
         self._log(begun, "failed", (), ())
 
     def _log(
@@ -328,7 +326,12 @@ class Worker:
         epochs: Sequence[float],
         score: TrialScore | None = None,
     ) -> None:
-        self._runs.log_trial(begun.record(state, tuple(folds), tuple(epochs)), score)
+        try:
+            self._runs.log_trial(begun.record(state, tuple(folds), tuple(epochs)), score)
+        except StorageError as error:
+            # However it ended: what no run tells of has to be found out again.
+            _wants_again(begun.trial, str(error))
+            raise
 
     def _leave(self) -> None:
         assert self._owner is not None
@@ -349,7 +352,7 @@ class Worker:
 class _Begun:
     # What is known of a trial while it lasts.
     def __init__(self, trial: optuna.Trial) -> None:
-        self._trial = trial
+        self.trial = trial
         self._started = time.time_ns() // 1_000_000
         self.candidate: Candidate | None = None
         self.values: tuple[float, ...] = ()
@@ -362,16 +365,21 @@ class _Begun:
         if self.candidate is not None:
             configuration = self.candidate.parameters()
         return TrialRecord(
-            number=self._trial.number,
+            number=self.trial.number,
             state=state,
             started=self._started,
-            drawn=self._trial.params,
+            drawn=self.trial.params,
             configuration=configuration,
             values=self.values,
             folds=folds,
             epochs=epochs,
             error=self.error,
         )
+
+
+def _wants_again(trial: optuna.Trial, error: str) -> None:
+    trial.set_user_attr(ERROR, error)
+    trial.set_user_attr(AGAIN, True)
 
 
 def _told(error: Exception) -> str:

@@ -150,6 +150,7 @@ def test_a_task_that_ends_each_worker_is_named_and_given_up_while_the_others_are
     assert log.read_text().split().count("fatal") == 2
 
 
+@pytest.mark.soak
 def test_losses_with_a_result_in_between_do_not_add_up(log):
     names = ["lost-1", "lost-2", "lost-3"]
     order = {"lost-2": ("lost-1",), "lost-3": ("lost-2",)}

@@ -68,13 +68,20 @@ class Machine:
         own = {"HOME": str(self.folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         return {**kept, **own, **given}
 
-    def start(self, log: Path, *words: object, **given: str) -> subprocess.Popen[bytes]:
-        """Start a server, which writes what it says to a file."""
-        with log.open("ab") as told:
-            return subprocess.Popen(
+    @contextmanager
+    def serving(self, log: Path, *words: object, **given: str) -> Iterator[None]:
+        """Run a server meanwhile, which writes what it says to a file."""
+        with (
+            log.open("ab") as told,
+            subprocess.Popen(
                 self.command(*words), stdin=subprocess.DEVNULL, stdout=told, stderr=told,
                 cwd=self.folder, env=self.environment(**given),
-            )  # fmt: skip
+            ) as server,
+        ):  # fmt: skip
+            try:
+                yield
+            finally:
+                server.terminate()
 
     def run(self, code: str, *arguments: object, **given: str) -> str:
         """Run Python code to its end, and return what it printed."""

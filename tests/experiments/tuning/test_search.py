@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import optuna
@@ -20,7 +22,12 @@ from experiments.tuning.storage import open_storage
 from experiments.tuning.study_record import ask_to_stop, read_record, wanted
 from experiments.tuning.trial_runs import StudyRuns
 from lightning_models import simulate_market
-from lightning_models.errors import ConfigError, TooFewCandlesError, TrainingError
+from lightning_models.errors import (
+    ConfigError,
+    StorageError,
+    TooFewCandlesError,
+    TrainingError,
+)
 
 BASIC = {
     "name": "tried",
@@ -122,6 +129,28 @@ def test_any_sampler_of_optunas_draws_the_trials(home, market):
     tune(study_of(preset_first=False), market, home=home, objective=squared, sampler=grid)
     drawn = {one.params["network.l2"] for one in trials_of(home)}
     assert drawn == {1e-3, 1e-2, 1e-1}
+
+
+def test_trial_whose_end_the_tracking_server_did_not_take_is_run_again(home, market):
+    def execute(statement):
+        with closing(sqlite3.connect(home.path / "mlflow.db")) as connection:
+            connection.execute(statement)
+
+    def lose_the_server(trial, candidate, candles):
+        if trial.number == 2:
+            execute("ALTER TABLE runs RENAME TO out_of_reach")
+        return squared(trial, candidate, candles)
+
+    with pytest.raises(StorageError, match="cannot be used"):
+        tune(study_of(), market, home=home, objective=lose_the_server)
+    execute("ALTER TABLE out_of_reach RENAME TO runs")
+    result = tune(study_of(), market, home=home, objective=squared)
+    lost, again = trials_of(home)[2:4]
+    assert lost.state == TrialState.FAIL
+    assert "cannot be used" in lost.user_attrs["error"]
+    assert (again.state, again.params) == (TrialState.COMPLETE, lost.params)
+    assert (result.progress.complete, result.progress.failed) == (4, 0)
+    assert sorted(runs_of(home, result)) == [0, 1, 2, 3, 4]
 
 
 def test_callbacks_see_each_trial_and_may_end_the_study(home, market):
