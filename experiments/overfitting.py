@@ -85,10 +85,10 @@ class BacktestOverfitting(BaseModel):
         ... )
         >>> one.words()
         'Probability of backtest overfitting 0.56 over 20 trials: the best of one half of the \
-bars is no better than the median in the other half, so the choice among them tells nothing; it \
-loses there in 54% of 12,870 splits.'
+bars by their Sharpe ratio is no better than the median in the other half, so the choice among \
+them tells nothing.'
         """
-        if self.probability is None or self.p_loss is None:
+        if self.probability is None:
             return f"No probability of backtest overfitting: {self.reason}."
         shown = _up(self.probability)
         if shown >= 0.5:
@@ -100,10 +100,10 @@ loses there in 54% of 12,870 splits.'
             found = "is not reliably above the median in the other half"
         else:
             found = "is above the median in the other half as well"
+        by = {"sharpe": "Sharpe ratio", "mean": "mean return"}[self.metric]
         return (
             f"Probability of backtest overfitting {shown:.2f} over {self.trials:,} trials: the "
-            f"best of one half of the bars {found}; it loses there in {_up(self.p_loss):.0%} of "
-            f"{self.combinations:,} splits."
+            f"best of one half of the bars by their {by} {found}."
         )
 
 

@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from experiments.config import TrainConfig, validated
+from experiments.settings import validated
 from lightning_models.errors import ConfigError
 from lightning_models.spelling import nearest_names
 
-__all__ = ["STUDY_PREFIX", "load_train_config", "preset_names", "read_yaml", "study_names"]
+if TYPE_CHECKING:
+    from experiments.config import TrainConfig
+
+__all__ = [
+    "STUDY_PREFIX",
+    "load_train_config",
+    "preset_names",
+    "read_preset",
+    "read_yaml",
+    "study_names",
+]
 
 STUDY_PREFIX = "study-"
 """What the names of shipped studies begin with; all others are presets."""
+
+# Of the key << that lays a mapping under another one.
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 def preset_names() -> list[str]:
@@ -44,12 +57,32 @@ def load_train_config(preset: str, settings: Iterable[str] = ()) -> TrainConfig:
     ConfigError
         If there is no such preset or file, or a key or value in it is wrong.
     """
+    name, content = read_preset(preset)
+    # Whether there is such a file is told without it: torch and Lightning take ten seconds.
+    from experiments.config import TrainConfig
+
+    return validated(TrainConfig, {"preset": name, **content}, settings, origin=f"preset {preset}")
+
+
+def read_preset(preset: str) -> tuple[str, dict[str, Any]]:
+    """Return what a preset is called, and what its file holds, its fields unchecked.
+
+    Parameters
+    ----------
+    preset
+        A shipped name, or the path of a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such preset or file, or it is a study.
+    """
     if preset in study_names():
         raise ConfigError(_is_a_study(preset))
     name, content = read_yaml(preset, preset_names(), what="preset")
     if "space" in content:
         raise ConfigError(_is_a_study(preset))
-    return validated(TrainConfig, {"preset": name, **content}, settings, origin=f"preset {preset}")
+    return name, content
 
 
 def read_yaml(name: str, shipped: Iterable[str], *, what: str) -> tuple[str, dict[str, Any]]:
@@ -67,16 +100,36 @@ def read_yaml(name: str, shipped: Iterable[str], *, what: str) -> tuple[str, dic
     Raises
     ------
     ConfigError
-        If there is none of that name, or it holds no mapping.
+        If there is none of that name, it holds no mapping, or a key is in it twice.
     """
     own, text = _read(name, list(shipped), what)
     try:
-        content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        content: Any = _OnceLoader(text).get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name} is no readable YAML: {_where(error)}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{name} holds no mapping: see a shipped {what} for what it looks like")
     return own, content
+
+
+class _OnceLoader(yaml.SafeLoader):
+    # By itself YAML takes the last of two equal keys, and says nothing of the first.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in first:
+                raise yaml.composer.ComposerError(
+                    None,
+                    None,
+                    f"{key.value} is there twice, first on line {first[key.tag, key.value]}: "
+                    "leave out one of the two",
+                    key.start_mark,
+                )
+            first[key.tag, key.value] = key.start_mark.line + 1
+        return node
 
 
 def _is_a_study(name: str) -> str:
@@ -88,7 +141,7 @@ def _shipped() -> list[str]:
     return sorted(entry.name[:-5] for entry in entries if entry.name.endswith(".yaml"))
 
 
-def _where(error: yaml.YAMLError) -> str:
+def _where(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"

@@ -6,8 +6,17 @@ import re
 
 __all__ = ["redacted"]
 
-# Greedy to the last @ of a word: a password may hold an @ or a slash that nobody encoded.
-_USER = re.compile(r"(?P<scheme>[a-z][\w+.-]*://)(?P<user>[^\s:/@]*):(?P<password>\S*)@", re.I)
+# Greedy to the last @ before another address or the line's end: a password may hold a blank, an @
+# or a slash that nobody encoded. Nobody is called localhost or by a number: a port follows.
+_USER = re.compile(
+    r"""
+    (?P<scheme>[a-z][\w+.-]*://)
+    (?!(?:localhost|(?:\d{1,3}\.){3}\d{1,3}):\d+(?:[\s'",;)]|/[^\s@]*(?:\s|$)))
+    (?P<user>[^\s:/]*):
+    (?P<password>(?:(?!\s["'(]?(?:[a-z][\w+.-]*://|models:/))[^\r\n])*)@
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 _QUERY = re.compile(
     r"(?P<key>[?&;](?:\w*password|passwd|pwd|\w*token|\w*secret)=)[^&;\s'\"]+", re.I
 )

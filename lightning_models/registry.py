@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import mlflow
 import pandas as pd
+from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
@@ -59,6 +60,10 @@ MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<vers
 NAME = re.compile(r"[\w][\w.\- ]*")
 
 _log = logging.getLogger(__name__)
+
+# Databases that this process has seen in their newest form.
+_prepared: set[Path] = set()
+_PREPARING_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -354,8 +359,10 @@ def use_tracking_server(home: Home) -> None:
     """Point MLflow at a home's tracking server, in this process only.
 
     MLflow writes the address it is given into the environment too, where the next home
-    would take it for the user's own choice.
+    would take it for the user's own choice. The database of a home is made, or brought to its
+    newest form, by one process at a time: MLflow's own steps fail where two take them at once.
     """
+    _prepare_database(home)
     chosen = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")}
     uri = home.tracking_uri
     mlflow.set_tracking_uri(uri)
@@ -365,6 +372,19 @@ def use_tracking_server(home: Home) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def _prepare_database(home: Home) -> None:
+    path = home.path / "mlflow.db"
+    if home.tracking_uri != f"sqlite:///{path}" or path in _prepared or not home.path.is_dir():
+        return
+    try:
+        with FileLock(f"{path}.lock", timeout=_PREPARING_SECONDS):
+            MlflowClient(home.tracking_uri, home.tracking_uri).search_experiments(max_results=1)
+    except (MlflowException, OSError, SQLAlchemyError, Timeout):
+        # Whoever uses it next says what is wrong with it, in the words of that use.
+        return
+    _prepared.add(path)
 
 
 def check_name(name: str) -> str:

@@ -24,6 +24,7 @@ from experiments.tuning.score import FoldScore, TrialScore
 from experiments.tuning.search import tune
 from experiments.tuning.storage import open_storage
 from lightning_models.candles import Candles, read_candles, simulate_market
+from lightning_models.errors import TrainingError
 from lightning_models.home import Home
 
 __all__ = ["tuning_speed"]
@@ -125,6 +126,8 @@ def _trials_an_hour(
         one.start()
     for one in crew:
         one.join()
+        if one.exitcode:
+            raise TrainingError(f"a worker of the benchmark ended with {one.exitcode}")
     done = [one for one in _trials(home, database.url, "shared") if one.datetime_complete]
     begun = min(one.datetime_start for one in done if one.datetime_start is not None)
     ended = max(one.datetime_complete for one in done if one.datetime_complete is not None)
@@ -187,16 +190,16 @@ def _pruning(config: BenchmarkConfig, folder: Path) -> list[Figure]:
             detail=said,
         )
     ]
-    if until is not None:
-        figures.append(
-            Figure(
-                name="epochs until the unpruned study's best",
-                value=100.0 * until / sum(all_epochs),
-                unit="%",
-                aim=40.0,
-                detail="of all epochs of the unpruned study",
-            )
+    figures.append(
+        Figure(
+            name="epochs until the unpruned study's best",
+            value=100.0 * (sum(epochs) if until is None else until) / sum(all_epochs),
+            unit="%",
+            aim=40.0 if until is not None else 0.0,
+            detail="of all epochs of the unpruned study"
+            + ("" if until is not None else ": never reached, all of its own are counted"),
         )
+    )
     return figures
 
 

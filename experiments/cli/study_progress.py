@@ -9,7 +9,7 @@ from experiments.cli.console import errors, note, show_progress
 from experiments.cli.tune_tables import standing_table, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from optuna import Study
     from optuna.trial import FrozenTrial
@@ -30,11 +30,16 @@ class ShownProgress:
 
     Parameters
     ----------
+    objectives
+        What a trial's values are called; a single one needs no name.
     clock
         Seconds of a clock that only goes on.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, objectives: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._objectives = tuple(objectives)
         self._clock = clock
         self._began = clock()
         self._first: StudyProgress | None = None
@@ -77,7 +82,7 @@ class ShownProgress:
         if self._live is not None:
             self._live.refresh()
         elif ended is not None:
-            note(_line(ended, progress))
+            note(_line(ended, progress, self._objectives))
 
     def render(self) -> RenderableType:
         """Return the table as it is at this moment."""
@@ -86,12 +91,15 @@ class ShownProgress:
 
             return Text("preparing the first trial")
         elapsed = self._clock() - self._began
-        return standing_table(
+        table = standing_table(
             self._progress,
             elapsed=elapsed,
             left=seconds_left(self._first, self._progress, elapsed),
             room=max(1, _LINES * (errors.width - _LABELS)),
         )
+        if len(self._objectives) > 1:
+            table.add_row("values", " and ".join(self._objectives))
+        return table
 
 
 def seconds_left(first: StudyProgress, now: StudyProgress, elapsed: float) -> float | None:
@@ -112,8 +120,8 @@ def seconds_left(first: StudyProgress, now: StudyProgress, elapsed: float) -> fl
     return max(0, now.wanted - now.finished) * elapsed / done
 
 
-def _line(trial: FrozenTrial, progress: StudyProgress) -> str:
-    parts = [f"trial {trial.number}: {_outcome(trial)}"]
+def _line(trial: FrozenTrial, progress: StudyProgress, objectives: Sequence[str]) -> str:
+    parts = [f"trial {trial.number}: {_outcome(trial, objectives)}"]
     if len(progress.best) == 1:
         number = progress.best[0]
         best = f"{value_text(progress.best_values[0])} of trial {number}"
@@ -127,9 +135,12 @@ def _line(trial: FrozenTrial, progress: StudyProgress) -> str:
     return "; ".join(parts)
 
 
-def _outcome(trial: Any) -> str:
+def _outcome(trial: Any, objectives: Sequence[str]) -> str:
     if trial.state.name == "COMPLETE":
-        return value_text(trial.values)
+        values = [value_text([value]) for value in trial.values]
+        if len(values) < 2 or len(values) != len(objectives):
+            return " and ".join(values)
+        return ", ".join(f"{name} {value}" for name, value in zip(objectives, values, strict=True))
     if trial.state.name == "PRUNED":
         return "pruned"
     reason = str(trial.user_attrs.get("error", "its worker ended without a word"))

@@ -15,7 +15,6 @@ from experiments.cli.console import (
     MarketOption,
     SetOption,
     TimeframeOption,
-    errors,
     note,
     print_json,
     say,
@@ -23,6 +22,7 @@ from experiments.cli.console import (
 )
 from experiments.cli.logs import quiet_mlflow
 from experiments.cli.study_progress import ShownProgress
+from experiments.cli.tune_notes import LOADING, stop_is_noted, under_way
 from experiments.cli.tune_options import (
     STORAGE_VARIABLE,
     BackendOption,
@@ -45,6 +45,7 @@ from experiments.cli.tune_study import (
     status_command,
     stop_command,
     study_candles,
+    study_record,
 )
 from experiments.cli.tune_tables import standing_table
 
@@ -72,6 +73,19 @@ class _Work:
     other_hosts: bool
     report: Path | None
     settings: list[str] | None
+
+    @property
+    def processes(self) -> int:
+        # Folds at a time, unless a cluster has as many as it has workers.
+        return self.jobs if self.jobs is not None else 1 if self.backend == "loky" else -1
+
+    def check(self) -> None:
+        # Before anything is read; a cluster is looked for when it is needed.
+        if self.backend != "dask":
+            from experiments.clusters import on_backend
+
+            with on_backend(self.backend, jobs=self.processes, scheduler=self.scheduler):
+                pass
 
     def all_settings(self) -> list[str]:
         given = list(self.settings or ())
@@ -122,18 +136,24 @@ def tune_command(
         raise ConfigError(
             "no candles were given: --data FILE, a 'quoted glob' or SYMBOL=FILE; repeatable"
         )
-    from experiments.cli.sources import closed_by_now, read_sources
-
-    with errors.status("reading candles"):
-        read = read_sources(data, timeframe=timeframe, market=market)
-        candles = [closed_by_now(one) for one in read]
     work = _Work(trials, minutes, jobs, backend, scheduler, other_hosts, report, settings)
-    with errors.status("loading torch, Lightning and MLflow"):
-        from experiments.tuning.loading import load_study
-        from lightning_models.home import find_home
+    work.check()
+    # What is wrong with the study is told before seconds are spent on candles and torch.
+    from experiments.presets import read_preset
+    from experiments.tuning.loading import load_study
+    from lightning_models.home import find_home
+
     _refuse_preset(given)
     config = load_study(given, work.all_settings(), name=name)
-    _run(place, find_home(home), config, candles, _sources(data), work, new=new)
+    if config.preset is not None:
+        read_preset(config.preset)
+    sources = _sources(data)
+    from experiments.cli.sources import closed_by_now, read_sources
+
+    with under_way("reading candles"):
+        read = read_sources(data, timeframe=timeframe, market=market)
+        candles = [closed_by_now(one) for one in read]
+    _run(place, find_home(home), config, candles, sources, work, new=new)
 
 
 def resume_command(
@@ -157,14 +177,16 @@ def resume_command(
 ) -> None:
     """Go on with a study on the candles that it was begun with."""
     place = StudyPlace(study, name, storage, home, as_json).or_above(context)
-    opened = place.open()
-    with errors.status("loading torch, Lightning and MLflow"):
-        from experiments.tuning.loading import load_study
-        from lightning_models.home import find_home
-    record, candles = study_candles(opened, data)
     work = _Work(trials, minutes, jobs, backend, scheduler, other_hosts, report, settings)
+    work.check()
+    opened = place.open()
+    from experiments.tuning.loading import load_study
+    from lightning_models.home import find_home
+
+    record = study_record(opened)
     config = load_study(record.config, work.all_settings())
     sources = _sources(data) if data else list(record.data.sources)
+    candles = study_candles(record, data)
     _run(place, find_home(place.home), config, candles, sources, work)
 
 
@@ -178,15 +200,16 @@ def _run(
     *,
     new: bool = False,
 ) -> None:
-    with errors.status("loading torch, Lightning and MLflow"):
+    with under_way(LOADING):
+        import experiments.config  # noqa: F401 - torch and Lightning, that a study needs later
         from experiments.clusters import on_backend
         from experiments.tuning.search import tune
         from lightning_models.errors import TrainingInterrupted
-    jobs = work.jobs if work.jobs is not None else 1 if work.backend == "loky" else -1
     with (
-        on_backend(work.backend, jobs=jobs, scheduler=work.scheduler),
+        on_backend(work.backend, jobs=work.processes, scheduler=work.scheduler),
         quiet_mlflow(),
-        ShownProgress() as shown,
+        ShownProgress([one.metric for one in config.objective]) as shown,
+        stop_is_noted(),
     ):
         try:
             result = tune(

@@ -12,7 +12,6 @@ from experiments.cli.console import (
     HomeOption,
     JsonOption,
     SetOption,
-    errors,
     print_json,
     say,
     show_table,
@@ -20,6 +19,7 @@ from experiments.cli.console import (
 from experiments.cli.logs import quiet_mlflow
 from experiments.cli.secrets import redacted
 from experiments.cli.settings import no_settings
+from experiments.cli.tune_notes import under_way
 from experiments.cli.tune_options import (
     NameOption,
     ReportOption,
@@ -35,12 +35,18 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from experiments.tuning.config import StudyConfig
     from experiments.tuning.study_record import StudyRecord
     from experiments.tuning.study_report import StudyReport
     from lightning_models.candles import Candles
 
-__all__ = ["report_command", "show_report", "status_command", "stop_command", "study_candles"]
+__all__ = [
+    "report_command",
+    "show_report",
+    "status_command",
+    "stop_command",
+    "study_candles",
+    "study_record",
+]
 
 _MOST_ERRORS: Final = 5
 
@@ -64,7 +70,7 @@ def status_command(
     from lightning_models.home import find_home
 
     opened = place.open()
-    config = _config_of(opened)
+    config = study_record(opened).config
     progress = standing(opened, wanted(opened) or config.stopping.trials)
     at_it = [one for one in workers(opened) if one.state == "running"]
     failures = _last_errors(opened)
@@ -85,13 +91,23 @@ def status_command(
             }
         )
         return
-    show_table(standing_table(progress.model_copy(update={"last_error": ""})))
+    table = standing_table(progress.model_copy(update={"last_error": ""}))
+    if len(config.objective) > 1:
+        table.add_row("values", " and ".join(one.metric for one in config.objective))
+    show_table(table)
     if at_it:
         show_table(workers_table(at_it))
     live = len(live_workers(opened))
     say("No worker is at it." if not live else f"{live} worker{'s' * (live > 1)} at it.")
     if stopping:
-        say("It was asked to stop: no worker begins another trial.")
+        goes_on = place.command("resume", name=opened.study_name)
+        say(
+            f"It was asked to stop: no worker begins another trial. Once none is at it, {goes_on} "
+            "goes on."
+            if live
+            else f"It was stopped: {goes_on} goes on.",
+            copied=True,
+        )
     for one in failures:
         say(f"trial {one['trial']} failed: {one['error']}", style="yellow")
     say(f"storage: {where}", copied=True)
@@ -150,16 +166,18 @@ def report_command(
     no_settings("tune report", settings)
     place = StudyPlace(study, name, storage, home, as_json).or_above(context)
     opened = place.open()
-    with errors.status("loading torch and MLflow"):
+    if trial is not None and not open_holdout:
+        from lightning_models.errors import ConfigError
+
+        raise ConfigError(f"--trial {trial} says what to open the holdout for: add --open-holdout")
+    record = study_record(opened)
+    with under_way("loading torch and MLflow"):
         from experiments.tuning.reporting import report_study
         from experiments.tuning.trial_runs import StudyRuns
         from lightning_models.errors import ConfigError
         from lightning_models.home import find_home
-    if trial is not None and not open_holdout:
-        raise ConfigError(f"--trial {trial} says what to open the holdout for: add --open-holdout")
     found = find_home(place.home)
     with quiet_mlflow():
-        record = _record_of(opened)
         runs = StudyRuns(found, record.config.name, key=record.key, parent=record.run_id)
         if open_holdout:
             _open_holdout(opened, record, data, found, runs, trial)
@@ -193,38 +211,68 @@ def show_report(report: StudyReport) -> None:
         say(f"  {command}", copied=True)
 
 
-def study_candles(
-    study: optuna.Study, data: Sequence[str] | None
-) -> tuple[StudyRecord, list[Candles]]:
-    """Return what a study's storage tells of it, and its candles, read again.
+def study_record(study: optuna.Study) -> StudyRecord:
+    """Return what a study's storage tells of it.
+
+    Raises
+    ------
+    ConfigError
+        If it was not made by this project, or is not whole yet.
+    """
+    from experiments.tuning.study_record import read_record
+    from lightning_models.errors import ConfigError
+
+    record = read_record(study)
+    if record is not None:
+        return record
+    if not study.get_trials(deepcopy=False):
+        raise ConfigError(
+            f"the study {study.study_name} is being made, or its making was interrupted: run "
+            f"`lstm-strategies tune --study FILE --data SPEC` for it again"
+        )
+    raise ConfigError(
+        f"the storage has a study {study.study_name} that was not made by lstm-strategies: look "
+        "at it with optuna-dashboard"
+    )
+
+
+def study_candles(record: StudyRecord, data: Sequence[str] | None) -> list[Candles]:
+    """Return a study's candles, read again.
 
     Parameters
     ----------
-    study
-        Whichever.
+    record
+        Of the study.
     data
         In place of the files that it was begun with.
 
     Raises
     ------
     ConfigError
-        If nobody knows which files they are from.
+        If nobody knows which files they are from, or they are not here.
     CandleError
         As reading does.
     """
     from experiments.cli.sources import closed_by_now, read_sources
     from lightning_models.errors import ConfigError
 
-    record = _record_of(study)
     specs = list(data or record.data.sources)
     if not specs:
         raise ConfigError(
-            f"the study {study.study_name} was given its candles by a script, not from files: name "
-            "them with --data"
+            f"the study {record.config.name} was given its candles by a script, not from files: "
+            "name them with --data"
         )
-    with errors.status("reading candles"):
-        read = read_sources(specs, timeframe=record.data.timeframe, market=record.data.market)
-        return record, [closed_by_now(one) for one in read]
+    with under_way("reading candles"):
+        try:
+            read = read_sources(specs, timeframe=record.data.timeframe, market=record.data.market)
+        except ConfigError as error:
+            if data:
+                raise
+            raise ConfigError(
+                f"{error}. The study {record.config.name} was begun with it, perhaps on another "
+                "machine: name the candles that lie here with --data"
+            ) from error
+        return [closed_by_now(one) for one in read]
 
 
 def _open_holdout(
@@ -238,8 +286,8 @@ def _open_holdout(
     from experiments.tuning.holdout import open_holdout
     from experiments.walk_forward.carried_features import pack_features
 
-    candles = study_candles(study, data)[1]
-    with errors.status("fitting the best trial for the holdout"):
+    candles = study_candles(record, data)
+    with under_way("fitting the best trial for the holdout"):
         open_holdout(
             study,
             record,
@@ -249,28 +297,6 @@ def _open_holdout(
             trial=trial,
             features=pack_features(record.starting_point.train.data.features),
         )
-
-
-def _record_of(study: optuna.Study) -> StudyRecord:
-    from experiments.tuning.study_record import read_record
-
-    _config_of(study)
-    record = read_record(study)
-    assert record is not None
-    return record
-
-
-def _config_of(study: optuna.Study) -> StudyConfig:
-    from experiments.tuning.study_record import read_record
-    from lightning_models.errors import ConfigError
-
-    record = read_record(study)
-    if record is None:
-        raise ConfigError(
-            f"the storage has a study {study.study_name} that was not made by lstm-strategies: "
-            "look at it with optuna-dashboard"
-        )
-    return record.config
 
 
 def _last_errors(study: optuna.Study) -> list[dict[str, Any]]:

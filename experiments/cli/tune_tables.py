@@ -87,8 +87,8 @@ def luck_table(luck: StudyLuck) -> Table:
         box=box.SIMPLE_HEAD, title_justify="left", show_edge=False, pad_edge=False,
     )  # fmt: skip
     table.add_column("", overflow="fold")
-    table.add_column("found", justify="right", no_wrap=True)
-    table.add_column("to be believed", overflow="fold")
+    table.add_column("this study", justify="right", no_wrap=True)
+    table.add_column("what would convince", overflow="fold")
     without_skill = f"{luck.expected_maximum:.2f}"
     interval = (
         f"{luck.sharpe_low:.2f} … {luck.sharpe_high:.2f}"
@@ -102,6 +102,7 @@ def luck_table(luck: StudyLuck) -> Table:
             f"well above {without_skill}, the best of as many without skill",
         ),
         ("its 95 % interval, were it the only trial", interval, "above 0"),
+        ("trials, alike ones as fewer", f"{luck.independent:,.1f}", ""),
         ("deflated Sharpe ratio", _down(luck.deflated.probability, 2), "0.95 or more"),
         (
             "probability of backtest overfitting",
@@ -191,7 +192,14 @@ def _counts(progress: StudyProgress) -> str:
         ("pruned", progress.pruned),
         ("failed", progress.failed),
     )
-    optional = (("waiting", progress.waiting), ("run again", progress.again))
+    # Of those that were stopped, the ones that nobody has begun again are counted twice.
+    ahead = min(progress.waiting, progress.again)
+    optional = (
+        ("stopped trial waits to be run again", ahead * (ahead == 1)),
+        ("stopped trials wait to be run again", ahead * (ahead > 1)),
+        ("waiting", progress.waiting - ahead),
+        ("run again", progress.again - ahead),
+    )
     told = [*counts, *((name, count) for name, count in optional if count)]
     return ", ".join(f"{count:,} {name}" for name, count in told)
 

@@ -39,14 +39,11 @@ class StudyFiles:
         `experiments.tuning.study_report.StudyReport` as JSON.
     preset
         The best trial's, YAML.
-    figures
-        Each picture by itself, self-contained.
     """
 
     html: Path
     result: Path
     preset: Path
-    figures: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def write_study(
     record
         Of the study.
     figures
-        Its pictures.
+        Its pictures, all of them on the page.
     folder
         Created where it is missing.
     preset
@@ -94,17 +91,9 @@ def write_study(
     StorageError
         If the folder cannot be made or written.
     """
-    drawn = {
-        folder / "figures" / f"{one.chart.key}.html": render_figure(report, one).encode()
-        for one in figures.pictures
-    }
     files = StudyFiles(
-        folder / "report.html",
-        folder / "result.json",
-        folder / Path(report.preset).name,
-        tuple(drawn),
+        folder / "report.html", folder / "result.json", folder / Path(report.preset).name
     )
-    put_in_place(folder / "figures", drawn)
     put_in_place(
         folder,
         {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from experiments.config import BacktestConfig, TrainConfig, validated
-from experiments.settings import TAG_KEYS, flatten
+from experiments.settings import TAG_KEYS, flatten, validated
 from lightning_models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from experiments.config import BacktestConfig, TrainConfig
 
 __all__ = ["BACKTEST", "MODEL", "Candidate", "StartingPoint", "value_at"]
 
@@ -74,6 +76,9 @@ class StartingPoint:
         ConfigError
             Naming every problem with its dotted path.
         """
+        # A study's own file is checked without it: torch and Lightning take ten seconds.
+        from experiments.config import BacktestConfig, TrainConfig
+
         traded = {
             path.removeprefix(BACKTEST): value
             for path, value in values.items()
@@ -102,6 +107,8 @@ def value_at(candidate: Candidate, path: str) -> Any:
         If there is no such field.
     """
     content: Any = candidate.train.model_dump(mode="json")
+    # The usual target is left unsaid there.
+    content["data"].setdefault("target", candidate.train.data.target.model_dump(mode="json"))
     if path.startswith(BACKTEST):
         if candidate.backtest is None:
             raise KeyError(path)

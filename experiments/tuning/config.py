@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,12 +13,14 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveInt,
     field_validator,
     model_validator,
 )
 
-from experiments.tuning.parameters import Parameter
+from experiments.tuning.parameters import Parameter, refuse_nested
+from experiments.tuning.yardstick import refuse_fixed, refuse_searched
 from experiments.walk_forward.config import WalkForwardConfig
 from lightning_models.spelling import nearest_names
 
@@ -86,15 +89,20 @@ class TradingObjective(_Part):
     ----------
     metric
         A figure of the backtest, such as ``sharpe_ratio``; larger is better, but for
-        drawdowns. A fold without a trade scores 0, and in a drawdown the whole of the account:
+        drawdowns. A symbol without a trade scores 0, and in a drawdown the whole of the account:
         standing aside is better than losing, and never the smallest drawdown.
     dispersion
         What a standard deviation over the folds costs: gains lose, drawdowns gain this many.
+    min_trades
+        Closed trades of a fold, all symbols together, from which it counts in full. With fewer
+        it scores as without a trade, a gain below that excepted: what a few trades earn is
+        luck, and what they lose is lost all the same. 0 counts every fold in full.
     """
 
     kind: Literal["trading"] = "trading"
     metric: str = "sharpe_ratio"
     dispersion: NonNegativeFloat = 0.5
+    min_trades: NonNegativeInt = 5
 
     @field_validator("metric")
     @classmethod
@@ -218,10 +226,12 @@ class StudyConfig(_Part):
     settings
         Dotted fields of the configuration that differ from the preset in every trial.
     backtest
-        Fields of `experiments.config.BacktestConfig` that every trial trades with.
+        Fields of `experiments.config.BacktestConfig` that every trial trades with, but for
+        those that the folds decide: the model and the period.
     space
         From a dotted field, ``backtest.`` before those of the strategy and its account, to what
-        it may be.
+        it may be. What trials are measured by is not searched: costs, cash, seeds, slices, and
+        with an objective of forecasts the horizons and the target.
     objective
         One, or two that are weighed against each other.
     walk_forward
@@ -255,6 +265,13 @@ class StudyConfig(_Part):
     stopping: StoppingConfig = StoppingConfig()
     preset_first: bool = True
 
+    @field_validator("space", mode="before")
+    @classmethod
+    def _has_dotted_fields(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            refuse_nested(content)
+        return content
+
     @property
     def trades(self) -> bool:
         """Whether a trial's score comes from a backtest, wholly or in part."""
@@ -284,8 +301,9 @@ class StudyConfig(_Part):
                 f"{self.walk_forward.folds} folds can never be told apart at p_threshold="
                 f"{self.pruning.p_threshold:g}: give at least {needed} folds"
             )
-        if "model" in self.backtest:
-            raise ValueError("backtest.model is each fold's own: leave it out")
+        refuse_fixed(self.backtest)
+        forecasts = any(one.kind == "forecast" for one in self.objective)
+        refuse_searched(self.space, forecasts=forecasts)
         traded = [name for name in self.space if name.startswith("backtest.")]
         if traded and not self.trades:
             raise ValueError(

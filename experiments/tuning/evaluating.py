@@ -316,7 +316,7 @@ def _valued(
     if objective.kind == "trading":
         from experiments.tuning.trading_folds import figure
 
-        value = figure(objective.metric, symbols)
+        value = figure(objective.metric, symbols, min_trades=objective.min_trades)
         return value, "" if math.isfinite(value) else "its equity is none"
     assert forecasts is not None
     value = metrics.get(objective.metric, math.nan)

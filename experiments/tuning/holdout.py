@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import socket
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
-from pydantic import BaseModel, ConfigDict
 
 from experiments.config import TrainConfig
 from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import ForecastObjective, NoPruning
 from experiments.tuning.development import cut_holdout
-from experiments.tuning.holdout_look import LEVEL, HoldoutLook
+from experiments.tuning.earlier_looks import earlier_looks, opened_before
+from experiments.tuning.holdout_look import LEVEL, EarlierLook, HoldoutLook
+from experiments.tuning.holdout_opening import (
+    LOOK,
+    HoldoutOpening,
+    claimed_for,
+    holdout_opened,
+    opening_of,
+    refuse_another,
+    refuse_if_opened,
+    write_opening,
+)
 from experiments.tuning.ownership import live_workers
 from experiments.tuning.progress import best_trials
 from experiments.walk_forward.config import WalkForwardConfig
@@ -47,85 +55,6 @@ __all__ = [
     "open_holdout",
     "refuse_if_opened",
 ]
-
-# Study attributes. What was found is written once it is there, its opening before.
-_OPENED: Final = "holdout"
-_LOOK: Final = "holdout_look"
-
-
-class HoldoutOpening(BaseModel):
-    """That a study's holdout was opened.
-
-    Parameters
-    ----------
-    opened_at
-        UTC, ISO-8601.
-    trial
-        For which it was.
-    host
-        Where it was.
-    look
-        What was found; None while it is being computed, or where that was cut short.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    opened_at: str
-    trial: int
-    host: str
-    look: HoldoutLook | None = None
-
-    @property
-    def words(self) -> str:
-        """What is known of it, in a few sentences."""
-        if self.look is not None:
-            return self.look.words
-        return (
-            f"Its holdout was opened on {self.opened_at[:10]} for trial {self.trial} on "
-            f"{self.host}, and the look was not finished: opening it again finishes it."
-        )
-
-
-def holdout_opened(study: optuna.Study) -> HoldoutOpening | None:
-    """Return when and for which trial a study's holdout was opened; None where it was not.
-
-    Parameters
-    ----------
-    study
-        Whichever.
-
-    Examples
-    --------
-    >>> import optuna
-    >>> holdout_opened(optuna.create_study()) is None
-    True
-    """
-    kept = study.user_attrs
-    if _OPENED not in kept:
-        return None
-    return HoldoutOpening.model_validate({**kept[_OPENED], "look": kept.get(_LOOK)})
-
-
-def refuse_if_opened(study: optuna.Study) -> None:
-    """Refuse further trials of a study whose holdout was opened.
-
-    Parameters
-    ----------
-    study
-        That they would be of.
-
-    Raises
-    ------
-    ConfigError
-        If it was.
-    """
-    opening = holdout_opened(study)
-    if opening is not None:
-        raise ConfigError(
-            f"the study {study.study_name} is at its end: its holdout was opened on "
-            f"{opening.opened_at[:10]}, and further trials would be chosen with knowledge of it. "
-            "--new begins another"
-        )
 
 
 def chosen_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -164,6 +93,7 @@ def open_holdout(
     Its configuration is fitted on the development candles and asked about the holdout. That it
     was opened is written down before anything is computed. If that is cut short, the same trial
     may be computed again, and comes to the same; a look that is finished is given as it was.
+    Of two processes that open it at once for different trials one at the most has its way.
 
     Parameters
     ----------
@@ -178,8 +108,8 @@ def open_holdout(
     runs
         The study in MLflow, which is told.
     trial
-        Number of a complete trial in place of `chosen_trial`'s, such as another one that leads
-        among two objectives. Once for all: the first one it is opened for stays the only one.
+        Of two objectives, number of another trial that no other one is better than, in place of
+        `chosen_trial`'s. Once for all: the first one it is opened for stays the only one.
     jobs
         Seeds at a time, as `experiments.workers.side_by_side` takes them.
     features
@@ -194,8 +124,9 @@ def open_holdout(
     Raises
     ------
     ConfigError
-        If the candles are not the study's, nothing was held out, no trial is complete, workers
-        are at it, or it was opened for another trial.
+        If the candles are not the study's, nothing was held out, no trial is complete, the one
+        that is asked for does not lead, workers are at it, it was opened for another trial or is
+        about to be, or that of a study that this one comes after was opened.
     TooFewCandlesError
         If the holdout is too short to judge anything by; it counts as unopened.
     TrainingError, StorageError
@@ -209,25 +140,30 @@ def open_holdout(
     """
     development = cut_holdout(record.data.known_of(candles), record.config.holdout)
     _check_candles(record, development)
-    chosen = _complete_trial(study, trial)
-    opening = holdout_opened(study)
+    kept_in = find_home(home).create()
+    opening = opening_of(study.user_attrs)
+    chosen = _trial_to_judge(study, trial, opening)
     if opening is not None:
-        _refuse_another(study, opening, chosen)
+        refuse_another(study, opening, chosen.number)
         if opening.look is not None:
             return opening.look
     else:
-        _refuse_while_working(study)
+        _refuse_spoilt(study, record, kept_in)
     candidate = record.candidate_of(chosen.params)
     config, seen = _one_fold(record.config, candidate, development)
     # What takes torch and Lightning is loaded before the holdout counts as opened.
     from experiments.tuning.evaluating import evaluate
 
     if opening is None:
-        opening = _write_opening(study, chosen)
+        with claimed_for(study, chosen.number):
+            # Whoever came meanwhile sees the claim, and is seen here.
+            _refuse_spoilt(study, record, kept_in)
+            _refuse_outdone(study, chosen, _trial_to_judge(study, trial, None))
+            opening = write_opening(study, chosen.number)
+    before = earlier_looks(study, record, kept_in)
     runs.tag(
         {"holdout": f"opened on {opening.opened_at} for trial {opening.trial} on {opening.host}"}
     )
-    kept_in = find_home(home).create()
     cache = kept_in.cache / "folds" if config.trades else None
     options: dict[str, Any] = {"home": kept_in, "jobs": jobs, "features": features}
     majority = None
@@ -239,8 +175,21 @@ def open_holdout(
             majority = evaluate(
                 known, asked, seen, folder=place / "majority", cache=None, **options
             ).values[0]
-    look = _look_of(score, record, opening, majority=majority, seed=seed, replications=replications)
-    study.set_user_attr(_LOOK, look.model_dump(mode="json"))
+    # Another process may have been at the same trial, and what it found was told to somebody.
+    opening = opening_of(study.user_attrs) or opening
+    refuse_another(study, opening, chosen.number)
+    if opening.look is not None:
+        return opening.look
+    look = _look_of(
+        score,
+        record,
+        opening,
+        before,
+        majority=majority,
+        seed=seed,
+        replications=replications,
+    )
+    study.set_user_attr(LOOK, look.model_dump(mode="json"))
     runs.log_metrics(_metrics(look))
     runs.tag({"holdout_verdict": look.words})
     return look
@@ -271,30 +220,68 @@ def _check_candles(record: StudyRecord, development: Development) -> None:
         )
 
 
-def _complete_trial(study: optuna.Study, number: int | None) -> FrozenTrial:
-    if number is None:
-        found = chosen_trial(study)
-        if found is None:
-            raise ConfigError(
-                f"the study {study.study_name} has no complete trial to open its holdout for: run "
-                "some first"
-            )
-        return found
-    for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        if one.number == number:
-            return one
-    raise ConfigError(
-        f"the study {study.study_name} has no complete trial {number}: choose one of those in its "
-        "report"
+def _trial_to_judge(
+    study: optuna.Study, number: int | None, opening: HoldoutOpening | None
+) -> FrozenTrial:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    chosen = chosen_trial(study)
+    if chosen is None:
+        raise ConfigError(
+            f"the study {study.study_name} has no complete trial to open its holdout for: run "
+            "some first"
+        )
+    if number is None or number == chosen.number:
+        return chosen
+    named = next((one for one in trials if one.number == number), None)
+    if named is None:
+        raise ConfigError(
+            f"the study {study.study_name} has no complete trial {number}: choose one of those in "
+            "its report"
+        )
+    # What it was opened for already is no choice any more.
+    if opening is None and number not in _leading(study, trials):
+        raise ConfigError(_no_choice(study, number, chosen, trials))
+    return named
+
+
+def _leading(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[int]:
+    return [one.number for one in best_trials(study, trials)]
+
+
+def _no_choice(
+    study: optuna.Study, number: int, chosen: FrozenTrial, trials: Sequence[FrozenTrial]
+) -> str:
+    whose = f"the holdout of the study {study.study_name} cannot be opened for trial {number}"
+    if len(study.directions) == 1:
+        return (
+            f"{whose}: the search found trial {chosen.number}, and to look at another one would "
+            "be a choice that its report knows nothing of. Give no trial"
+        )
+    leading = ", ".join(map(str, _leading(study, trials)))
+    return (
+        f"{whose}: another one is at least as good in both objectives. Those that no other one "
+        f"is better than are {leading}: choose one of them"
     )
 
 
-def _refuse_another(study: optuna.Study, opening: HoldoutOpening, chosen: FrozenTrial) -> None:
-    if opening.trial != chosen.number:
+def _refuse_outdone(study: optuna.Study, chosen: FrozenTrial, now: FrozenTrial) -> None:
+    if now.number != chosen.number:
         raise ConfigError(
-            f"the holdout of the study {study.study_name} was opened on {opening.opened_at[:10]} "
-            f"for trial {opening.trial}, and not for trial {chosen.number}: a second look would "
-            "be a choice among looks. Candles that come later are unseen"
+            f"trial {now.number} of the study {study.study_name} ended meanwhile and is better "
+            f"than trial {chosen.number}, for which its holdout was about to be opened: ask again"
+        )
+
+
+def _refuse_spoilt(study: optuna.Study, record: StudyRecord, home: Home) -> None:
+    _refuse_while_working(study)
+    found = opened_before(record.config, record.data, storage=study._storage, home=home)
+    if found is not None:
+        before, opening = found
+        raise ConfigError(
+            f"the holdout of the study {study.study_name} is that of {before.study_name} too, "
+            f"which it comes after, and that one was opened on {opening.opened_at[:10]} for its "
+            f"trial {opening.trial}: a second look would be a choice among looks. Candles that "
+            "come later are unseen"
         )
 
 
@@ -351,21 +338,11 @@ def _log_loss_alone(config: StudyConfig) -> StudyConfig:
     )
 
 
-def _write_opening(study: optuna.Study, chosen: FrozenTrial) -> HoldoutOpening:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    written = HoldoutOpening(opened_at=now, trial=chosen.number, host=socket.gethostname())
-    study.set_user_attr(_OPENED, written.model_dump(mode="json", exclude={"look"}))
-    # Of two that open it at once the later one's word is kept.
-    opening = holdout_opened(study)
-    assert opening is not None
-    _refuse_another(study, opening, chosen)
-    return opening
-
-
 def _look_of(
     score: TrialScore,
     record: StudyRecord,
     opening: HoldoutOpening,
+    before: tuple[EarlierLook, ...],
     *,
     majority: float | None,
     seed: int,
@@ -409,6 +386,7 @@ def _look_of(
         excess_p=found.excess_p,
         log_loss=None if majority is None else _mean(score, "log_loss"),
         majority_log_loss=majority,
+        seen_before=before,
     )
 
 

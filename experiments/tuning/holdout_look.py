@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from experiments.significance import MINIMUM_TRADES
 
-__all__ = ["LEVEL", "HoldoutLook"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LEVEL", "EarlierLook", "HoldoutLook", "no_first_look"]
 
 LEVEL: Final = 0.95
 """Confidence of the intervals, two-sided."""
+
+
+class EarlierLook(BaseModel):
+    """A look that another study took at a part of the same stretch.
+
+    Parameters
+    ----------
+    study
+        Which.
+    opened_at
+        UTC, ISO-8601.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    opened_at: str
+
+
+def no_first_look(before: Sequence[EarlierLook]) -> str:
+    """Return what earlier looks make of a later one, in a sentence; empty without any.
+
+    Parameters
+    ----------
+    before
+        The looks that other studies took.
+
+    Examples
+    --------
+    >>> no_first_look([EarlierLook(study="btc", opened_at="2024-03-01T00:00:00+00:00")])
+    'Part of this stretch was looked at before, by study btc on 2024-03-01: this is no first look.'
+    """
+    if not before:
+        return ""
+    named = " and ".join(f"by study {one.study} on {one.opened_at[:10]}" for one in before)
+    return f"Part of this stretch was looked at before, {named}: this is no first look."
 
 
 class HoldoutLook(BaseModel):
@@ -55,6 +94,8 @@ class HoldoutLook(BaseModel):
     """Of the direction's probability, nats."""
     majority_log_loss: float | None = None
     """The same of always saying the train labels' share of ups."""
+    seen_before: tuple[EarlierLook, ...] = ()
+    """Looks that other studies took at a part of the stretch before this one."""
 
     @property
     def is_above_luck(self) -> bool:
@@ -71,7 +112,12 @@ class HoldoutLook(BaseModel):
         """What the look says, in a few sentences."""
         days = f"{self.start[:10]} to {self.end[:10]}"
         opened = f"Holdout, {self.bars:,} bars from {days}, opened once for trial {self.trial}:"
-        parts = (f"{opened} {self._conclusion()}", self._figures(), self._forecasts())
+        parts = (
+            f"{opened} {self._conclusion()}",
+            no_first_look(self.seen_before),
+            self._figures(),
+            self._forecasts(),
+        )
         return " ".join(part for part in parts if part)
 
     @property

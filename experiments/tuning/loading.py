@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from experiments.config import BacktestConfig, TrainConfig, validated
 from experiments.presets import STUDY_PREFIX, load_train_config, read_yaml, study_names
+from experiments.settings import validated
 from experiments.tuning.candidate import BACKTEST, MODEL, StartingPoint
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.space import SearchSpace
@@ -15,6 +15,8 @@ from lightning_models.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from experiments.config import TrainConfig
 
 __all__ = ["load_study", "space_of", "starting_point"]
 
@@ -85,6 +87,8 @@ def starting_point(study: StudyConfig, *, found: TrainConfig | None = None) -> S
                 "objective of kind trading, or leave backtest out"
             )
         return StartingPoint(start.train, None)
+    from experiments.config import BacktestConfig  # torch and Lightning, ten seconds
+
     content = {"model": MODEL, **study.backtest}
     validated(BacktestConfig, content, origin=f"{origin}: backtest")
     return StartingPoint(start.train, dict(study.backtest))

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from experiments.deflation import DeflatedSharpe, expected_maximum_sharpe
+from experiments.deflation import DeflatedSharpe
 from experiments.overfitting import BacktestOverfitting, backtest_overfitting
 from experiments.significance import measure_significance
 from experiments.superiority import BenchmarkTest, beats_benchmark
+from experiments.tuning.search_deflation import deflated_best, independent_trials, scaled
 from lightning_models.errors import ConfigError
 from lightning_models.evaluation.bootstrap import MINIMUM_MOMENTS
 from lstm_strategies.performance import probabilistic_sharpe_ratio, sharpe_ratio
@@ -41,10 +42,14 @@ class StudyLuck(BaseModel):
     """Trials of an earlier stage of the same search."""
     trials: int
     """All that count: these three, and any other that was looked at."""
+    independent: float
+    """As how many independent trials they count, fewer where their returns are alike."""
     chosen: int
     """Column of the study's best trial."""
     costs_included: bool
     """Whether the returns are after fees, slippage and funding."""
+    objective: str | None = None
+    """What the study chose by, where that is not the Sharpe ratio."""
 
     sharpe: float
     """Of the chosen trial; 0 where it never traded."""
@@ -53,11 +58,14 @@ class StudyLuck(BaseModel):
     trial."""
     sharpe_high: float | None = None
     expected_maximum: float
-    """What the best of so many trials without skill is expected to show."""
+    """What the best of so many trials without skill, as alike as these, is expected to show."""
     deflated: DeflatedSharpe
     """The same two of a bar, and the probability that the true one is above the second."""
     buy_and_hold: float
     """Sharpe ratio of the market over the same bars."""
+    without_market: float | None = None
+    """The deflated Sharpe ratio of what the market's moves do not explain of the chosen trial, by
+    least squares."""
     market: BenchmarkTest
     """Test in Sharpe ratios that no complete trial beats buy-and-hold."""
     market_p: float | None = None
@@ -78,80 +86,82 @@ class StudyLuck(BaseModel):
         return not self._is_idle and _passes(self.chosen_market_p)
 
     @property
+    def exposure_may_explain(self) -> bool:
+        """Whether a position held through a rising market may be what is above luck."""
+        rest = self.without_market
+        return self.is_above_luck and self.buy_and_hold > 0.0 and rest is not None and rest < _LEVEL
+
+    @property
     def verdict(self) -> str:
-        """A few sentences on what was shown and what was not."""
+        """Four sentences at most on what was shown and what was not, the weaker finding first."""
         parts = (
-            self._luck_words(),
-            self._sharpe_words(),
-            self._market_words(),
+            self._finding(),
             self._overfitting_words(),
             "Costs are included."
             if self.costs_included
             else "Costs are not included: fees, slippage and funding would lower every figure.",
             "This describes the period tested and promises nothing.",
         )
-        return " ".join(part for part in parts if part)
+        return " ".join(parts)
 
     @property
     def _is_idle(self) -> bool:
         # The bootstrap gives an interval wherever the returns vary.
         return self.bars >= MINIMUM_MOMENTS and self.sharpe_low is None
 
-    def _luck_words(self) -> str:
+    def _finding(self) -> str:
         one = self.trials == 1
-        subject = "The only trial" if one else f"The best of {self.trials:,} trials"
-        found = f"{subject} is not distinguishable from luck"
-        if self.deflated.probability is None:
-            return f"{found}: {self.bars:,} bars are too few, {MINIMUM_MOMENTS} are the least."
+        subject = "The only trial is" if one else f"The best of {self.trials:,} trials is"
+        luck = f"{subject} not distinguishable from luck"
+        if self.deflated.probability is None or self.chosen_market_p is None:
+            return f"{luck}: {self.bars:,} bars are too few, {MINIMUM_MOMENTS} are the least."
         if self._is_idle:
-            return f"{found}: its returns do not vary, as where nothing is traded."
-        expected = "where 0 is expected without skill"
-        if not one:
-            maximum = f"{self.expected_maximum:.2f}"
-            expected = f"where the best of as many without skill is expected at {maximum}"
-        reason = (
-            f"Sharpe ratio {self.sharpe:.2f}, {expected} (deflated Sharpe ratio "
-            f"{_down(self.deflated.probability):.2f})."
-        )
+            return f"{luck}: its returns do not vary, as where nothing is traded."
+        own, market = f"Sharpe ratio {self.sharpe:.2f}", f"{self.buy_and_hold:.2f}"
+        p = f"p {_up(self.chosen_market_p, 3):.3f}"
+        figures = f"{own}, where {self._expected_words()}; buy-and-hold's is {market} ({p})."
         if not self.is_above_luck:
-            return f"{found}: {reason}"
-        after = "one trial" if one else f"{self.trials:,} trials"
-        return (
-            f"{subject} is above what luck explains at {_LEVEL:.0%} confidence after {after}: "
-            f"{reason}"
+            joined = ", though" if self.beats_market else " and not"
+            return f"{luck}{joined} shown to beat buy-and-hold: {figures}"
+        above = (
+            f"above what luck explains at {_LEVEL:.0%} confidence after "
+            f"{'one trial' if one else f'{self.trials:,} trials'}"
         )
-
-    def _sharpe_words(self) -> str:
-        if self.sharpe_low is None or self.sharpe_high is None:
-            return ""
-        return (
-            f"Its {_LEVEL:.0%} interval, were it the only trial, is {self.sharpe_low:.2f} to "
-            f"{self.sharpe_high:.2f}."
-        )
-
-    def _market_words(self) -> str:
-        # Where the market fell, not trading did better, which says nothing of a strategy.
-        if self.market_p is None or self.chosen_market_p is None or self._is_idle:
-            return ""
-        held = f"buy-and-hold, whose Sharpe ratio is {self.buy_and_hold:.2f}"
-        p = f"(p {self.chosen_market_p:.3f} after all trials)"
         if self.beats_market:
-            return f"It is shown to beat {held} {p}."
-        words = f"It is not shown to beat {held} {p}"
-        if _passes(self.market_p):
-            words += f"; another trial is (p {self.market_p:.3f})"
-        return f"{words}."
+            return f"{subject} {above}, and better than buy-and-hold: {figures}"
+        exposure = (
+            ", as a position held through the rising market may be"
+            if self.exposure_may_explain
+            else ""
+        )
+        return (
+            f"{subject} not shown to beat buy-and-hold ({own} against {market}, {p}), though it is "
+            f"{above}{exposure}: {self._expected_words()}."
+        )
+
+    def _expected_words(self) -> str:
+        # Three trials that count as 2.9 are three.
+        alike = ""
+        if self.independent < 0.9 * self.trials:
+            shown = (
+                f"{self.independent:.1f}" if self.independent < 10 else f"{self.independent:,.0f}"
+            )
+            alike = f"; alike, they count as {shown}"
+        of = "0 is expected without skill"
+        if self.trials > 1:
+            of = f"the best of as many without skill is expected at {self.expected_maximum:.2f}"
+        deflated = _down(self.deflated.probability or 0.0, 2)
+        return f"{of} (deflated Sharpe ratio {deflated:.2f}{alike})"
 
     def _overfitting_words(self) -> str:
-        words = self.overfitting.words()
+        words = self.overfitting.words().removesuffix(".")
+        if self.objective is not None and self.overfitting.probability is not None:
+            words += f"; the study itself chose by {self.objective}, which this does not test"
         unseen = self.trials - self.complete
-        if not unseen:
-            return words
-        named = "The pruned" if unseen == self.pruned else "The others, pruned or earlier,"
-        return (
-            f"{words} {named} are counted in the {self.trials:,} and are not in that probability: "
-            f"{self.complete:,} {'trial has' if self.complete == 1 else 'trials have'} returns."
-        )
+        if unseen and self.overfitting.probability is not None:
+            named = "pruned" if unseen == self.pruned else "pruned or earlier"
+            words += f"; {unseen:,} of the {self.trials:,} trials, {named}, are not in it"
+        return f"{words}."
 
 
 def study_luck(
@@ -164,6 +174,7 @@ def study_luck(
     earlier: int,
     periods_per_year: float,
     costs_included: bool,
+    objective: str | None = None,
     seed: int = 0,
     replications: int = 1000,
 ) -> StudyLuck:
@@ -188,6 +199,8 @@ def study_luck(
         Bars a year, 8760 for hours of a market that never closes.
     costs_included
         Whether the returns are after fees, slippage and funding.
+    objective
+        What the study chose by, such as ``log-loss``; None where it is the Sharpe ratio.
     seed
         Seed of the bootstraps.
     replications
@@ -206,11 +219,12 @@ def study_luck(
 
     Notes
     -----
-    The deflated Sharpe ratio asks how widely the trials' Sharpe ratios scatter. Those that left
-    returns say so themselves. The others scatter as widely, or as an estimate over T bars
-    without skill does, ``1 / (T - 1)`` (Lo 2002), if that is wider; the variance is the mean of
-    the two, weighted by their numbers. What a pruner leaves is alike, and its own scatter alone
-    would make the search look smaller than it was.
+    The deflated Sharpe ratio is that of `search_deflation.deflated_best`: trials that are alike
+    count as fewer, and those that left no returns in full.
+
+    Whether exposure may explain what is above luck: the market's returns times the slope of the
+    chosen trial's on them are taken off, and the rest is judged against the same expected
+    maximum.
 
     The test against buy-and-hold holds the complete trials alone. Its p-values are multiplied
     by the trials that count over those in it: the union bound over as many tests as there would
@@ -221,8 +235,7 @@ def study_luck(
     Bailey and López de Prado, The Deflated Sharpe Ratio, Journal of Portfolio Management, 2014.
     Bailey, Borwein, López de Prado and Zhu, The Probability of Backtest Overfitting, Journal of
     Computational Finance, 2017. Hansen, A Test for Superior Predictive Ability, Journal of
-    Business & Economic Statistics, 2005. Lo, The Statistics of Sharpe Ratios, Financial
-    Analysts Journal, 2002.
+    Business & Economic Statistics, 2005.
 
     Examples
     --------
@@ -232,7 +245,7 @@ def study_luck(
     ...     pruned=30, earlier=0, periods_per_year=365.0, costs_included=True, replications=100,
     ... )
     >>> found.verdict.split(":")[0]
-    'The best of 40 trials is not distinguishable from luck'
+    'The best of 40 trials is not distinguishable from luck and not shown to beat buy-and-hold'
     """
     returns = np.asarray(returns, dtype=np.float64)
     market = np.asarray(market, dtype=np.float64)
@@ -253,7 +266,7 @@ def study_luck(
         replications=replications,
         level=_LEVEL,
     )
-    deflated = _deflated(returns, chosen, trials)
+    deflated = deflated_best(returns, chosen, trials=trials)
     yearly = math.sqrt(periods_per_year)
     return StudyLuck(
         bars=bars,
@@ -261,14 +274,17 @@ def study_luck(
         pruned=pruned,
         earlier=earlier,
         trials=trials,
+        independent=independent_trials(returns, trials),
         chosen=chosen,
         costs_included=costs_included,
+        objective=objective,
         sharpe=deflated.sharpe * yearly,
         sharpe_low=found.sharpe_low,
         sharpe_high=found.sharpe_high,
         expected_maximum=deflated.expected_maximum * yearly,
         deflated=deflated,
-        buy_and_hold=sharpe_ratio(_scaled(market), periods_per_year),
+        buy_and_hold=sharpe_ratio(scaled(market), periods_per_year),
+        without_market=_without_market(own, market, deflated.expected_maximum),
         market=test,
         market_p=_after_all(test.p_value, trials / complete),
         chosen_market_p=_after_all(
@@ -278,29 +294,18 @@ def study_luck(
     )
 
 
-def _deflated(returns: Floats, chosen: int, trials: int) -> DeflatedSharpe:
-    bars, complete = returns.shape
-    own = _scaled(returns[:, chosen])
-    sharpes = np.array([sharpe_ratio(_scaled(column), 1.0) for column in returns.T])
-    without_skill = 1.0 / max(1, bars - 1)
-    seen = float(sharpes.var(ddof=1)) if complete > 1 else without_skill
-    unseen = max(seen, without_skill)
-    variance = (complete * seen + (trials - complete) * unseen) / trials
-    expected = expected_maximum_sharpe(variance, trials)
-    enough = bars >= MINIMUM_MOMENTS
-    return DeflatedSharpe(
-        bars=bars,
-        trials=trials,
-        sharpe=float(sharpes[chosen]),
-        expected_maximum=expected,
-        probability=probabilistic_sharpe_ratio(own, expected) if enough else None,
-    )
-
-
-# Squares of tiny numbers vanish, and no ratio depends on the unit.
-def _scaled(returns: Floats) -> Floats:
-    scaled: Floats = returns / (np.abs(returns).max(initial=0.0) or 1.0)
-    return scaled
+def _without_market(own: Floats, market: Floats, expected: float) -> float | None:
+    if len(own) < MINIMUM_MOMENTS:
+        return None
+    own, market = scaled(own), scaled(market)
+    moves = market - market.mean()
+    variance = float(moves @ moves)
+    slope = float(moves @ own) / variance if variance > 0.0 else 0.0
+    rest = own - slope * market
+    # What the market explains in full leaves rounding, whose Sharpe ratio is anything.
+    if np.ptp(rest) <= 1e-9 * np.ptp(own):
+        return 0.0
+    return probabilistic_sharpe_ratio(scaled(rest), expected)
 
 
 def _after_all(p: float | None, times: float) -> float | None:
@@ -311,9 +316,13 @@ def _passes(p: float | None) -> bool:
     return p is not None and p <= (1.0 - _LEVEL) / 2.0
 
 
-# Rounded down, so that one short of the level never reads as the level itself.
-def _down(probability: float) -> float:
-    return math.floor(100.0 * probability + 1e-9) / 100.0
+# Rounded to the doubtful side, so that no figure reads as a level that it misses.
+def _down(probability: float, digits: int) -> float:
+    return math.floor(10.0**digits * probability + 1e-9) / 10.0**digits
+
+
+def _up(p: float, digits: int) -> float:
+    return math.ceil(10.0**digits * p - 1e-9) / 10.0**digits
 
 
 def _check(returns: Floats, chosen: int, trials: int, pruned: int, earlier: int) -> None:

@@ -109,6 +109,27 @@ def reap(study: Study, *, grace: float = 60.0, other_hosts: bool = False) -> lis
     return failed
 
 
+def abandon(study: Study) -> list[int]:
+    """Fail the running trials of this process, which works on none any more; queue them again.
+
+    Parameters
+    ----------
+    study
+        On which Ctrl-C, say, may have come while the storage was being told of a trial's end.
+
+    Returns
+    -------
+    list of int
+        Their numbers.
+    """
+    own = this_process()
+    return [
+        trial.number
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if Owner.of(trial) == own and _fail(study, trial, "stopped by the user")
+    ]
+
+
 def queue_lost(study: Study) -> list[int]:
     """Queue the failed trials that were to be run again, and whose worker was killed before that.
 

@@ -24,7 +24,15 @@ from pydantic import (
     model_validator,
 )
 
-__all__ = ["Choice", "Conditions", "Parameter", "Range", "Scalar"]
+from lightning_models.spelling import nearest_names
+
+__all__ = ["Choice", "Conditions", "Parameter", "Range", "Scalar", "refuse_nested"]
+
+# Samplers and databases keep numbers as doubles, which hold no larger whole number exactly.
+_LARGEST: Final = 2**53
+
+# MLflow's parameters hold little more, and tables and plots far less.
+_LONGEST_NAME: Final = 200
 
 Scalar: TypeAlias = bool | int | float | str | None
 """What Optuna keeps of a chosen value."""
@@ -43,6 +51,13 @@ Conditions = Annotated[dict[str, tuple[JsonValue, ...]], BeforeValidator(_listed
 """From another parameter's name to the values it must have; one value may stand by itself."""
 
 
+def _number(value: Any) -> Any:
+    # Whoever writes yes and no means a choice.
+    if isinstance(value, bool):
+        raise ValueError(f"give a number, or choices: [{str(value).lower()}, …]")
+    return value
+
+
 class Range(BaseModel):
     """Numbers from a lowest to a highest one, both included.
 
@@ -51,7 +66,7 @@ class Range(BaseModel):
     Parameters
     ----------
     low, high
-        The ends.
+        The ends, of a magnitude up to 2**53.
     step
         Distance of the values that are tried, counted from `low`.
     log
@@ -62,14 +77,19 @@ class Range(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    low: int | float
-    high: int | float
-    step: Annotated[int | float, Field(gt=0)] | None = None
+    low: Annotated[int | float, BeforeValidator(_number)]
+    high: Annotated[int | float, BeforeValidator(_number)]
+    step: Annotated[int | float, Field(gt=0), BeforeValidator(_number)] | None = None
     log: bool = False
     when: Conditions = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _holds_numbers(self) -> Range:
+        for name, end in (("low", self.low), ("high", self.high), ("step", self.step or 0)):
+            if abs(end) > _LARGEST:
+                raise ValueError(f"{name} is beyond 2**53 = {_LARGEST}: give a smaller number")
+        if self.step is not None and (self.high - self.low) / _LARGEST > self.step:
+            raise ValueError(f"step={self.step:g} is too fine for its range: give a larger one")
         if self.low > self.high:
             raise ValueError(f"low={self.low:g} is above high={self.high:g}: exchange the two")
         if self.log and self.low <= 0:
@@ -143,7 +163,8 @@ class Choice(BaseModel):
     Parameters
     ----------
     choices
-        The values; as a mapping, each with the name that plots and tables call it by.
+        The values; as a mapping, each with the name that plots and tables call it by: up to 200
+        characters that can be printed. Without names texts and lists are called by themselves.
     when
         Values of other choices that this parameter needs to matter at all.
     """
@@ -155,6 +176,8 @@ class Choice(BaseModel):
 
     @model_validator(mode="after")
     def _tells_them_apart(self) -> Choice:
+        for name in filter(lambda one: isinstance(one, str), self._named):
+            _check_name(str(name))
         names = [repr(name) for name in self._named]
         if len(self._named) < len(self.choices):
             raise ValueError(f"a value is there twice among {', '.join(names)}: name each once")
@@ -208,6 +231,18 @@ class Choice(BaseModel):
         raise ValueError(f"{_name_of(value)} is none of {shown}")
 
 
+def _check_name(name: str) -> None:
+    advice = "name the values, as in choices: {short: …}"
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"{name[:30] + '…'!r} has {len(name)} characters, of {_LONGEST_NAME} at most: {advice}"
+        )
+    if not name.isprintable() or name != name.strip():
+        raise ValueError(
+            f"{name!r} has blanks around it or characters that cannot be printed: {advice}"
+        )
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -228,6 +263,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 RANGE_KEYS: Final = ("low", "high", "step", "log")
+_KEYS: Final = (*RANGE_KEYS, "choices", "when")
 
 
 def _kind_of(content: Any) -> str:
@@ -240,6 +276,50 @@ def _kind_of(content: Any) -> str:
 
 def _from_list(content: Any) -> Any:
     return {"choices": content} if isinstance(content, list | tuple) else content
+
+
+def refuse_nested(space: Mapping[str, Any]) -> None:
+    """Refuse fields of a space that are nested instead of dotted.
+
+    Parameters
+    ----------
+    space
+        As it is written.
+
+    Raises
+    ------
+    ValueError
+        Naming the first such field as it should be written.
+
+    Examples
+    --------
+    >>> refuse_nested({"network.l2": {"low": 0.1, "high": 1.0}})
+    >>> refuse_nested({"network": {"l2": {"low": 0.1, "high": 1.0}}})
+    Traceback (most recent call last):
+    ...
+    ValueError: network holds fields of its own: write them with dots, as network.l2: {…}
+    """
+    for name, content in space.items():
+        path, inner = str(name), content
+        while (key := _section_key(inner)) is not None:
+            path, inner = f"{path}.{key}", inner[key]
+        if inner is not content:
+            written = "{…}" if isinstance(inner, Mapping) else "[…]"
+            raise ValueError(
+                f"{name} holds fields of its own: write them with dots, as {path}: {written}"
+            )
+
+
+def _section_key(content: Any) -> str | None:
+    # The first key that holds what a parameter might be, where none of them is a parameter's own
+    # or near one that is: `choises` is no field.
+    if not isinstance(content, Mapping) or any(key in _KEYS for key in content):
+        return None
+    for key, value in content.items():
+        near = nearest_names(str(key), _KEYS, likeness=0.8).endswith("?")
+        if isinstance(value, Mapping | list | tuple) and not near:
+            return str(key)
+    return None
 
 
 Parameter = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +18,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.tuning.candidate import Candidate, value_at
+from experiments.tuning.earlier_looks import earlier_looks
 from experiments.tuning.holdout import HoldoutOpening, chosen_trial, holdout_opened
+from experiments.tuning.holdout_look import EarlierLook, no_first_look
 from experiments.tuning.luck import StudyLuck, study_luck
 from experiments.tuning.orphans import retried
+from experiments.tuning.ownership import live_workers
 from experiments.tuning.progress import best_trials, error_of
 from experiments.tuning.study_record import StudyRecord
 from experiments.tuning.study_report import (
@@ -43,6 +47,8 @@ from lstm_strategies.performance import periods_per_year
 
 if TYPE_CHECKING:
     import optuna
+
+    from experiments.tuning.study_figures import StudyFigures
 
 __all__ = ["StudyReport", "aligned", "report_study"]
 
@@ -70,7 +76,9 @@ def report_study(
 ) -> StudyReport | None:
     """Say what a study has found so far, in a folder and in MLflow.
 
-    Every file is put in its place whole, so that workers that end at once leave one report.
+    Every file is put in its place whole, so that workers that end at once leave one report. In
+    MLflow each figure is a file of its own too, written where no worker is left at the study:
+    each holds the library that draws it, of five megabytes.
 
     Parameters
     ----------
@@ -83,8 +91,8 @@ def report_study(
     home
         Whose reports they are.
     folder
-        For ``report.html``, ``result.json``, ``STUDY-best.yaml`` and ``figures``; by default
-        one of the study's name in the home.
+        For ``report.html``, ``result.json`` and ``STUDY-best.yaml``; by default one of the
+        study's name in the home.
     seed, replications
         Of the bootstraps.
 
@@ -126,8 +134,8 @@ def report_study(
     runs.tag({"verdict": report.verdict, "best_trial": str(best.number)})
     for path in (files.html, files.result, files.preset):
         runs.log_file(path)
-    for path in files.figures:
-        runs.log_file(path, "figures")
+    if not live_workers(study):
+        _log_figures(report, figures, runs)
     return report
 
 
@@ -153,6 +161,16 @@ def aligned(kept: Sequence[TrialReturns]) -> tuple[Times, Floats, Floats]:
     for column, one in enumerate(kept):
         returns[np.searchsorted(time, one.time), column] = one.returns
     return time, returns, np.concatenate([one.market for one in kept])[first]
+
+
+def _log_figures(report: StudyReport, figures: StudyFigures, runs: StudyRuns) -> None:
+    from experiments.report.study_page import render_figure
+
+    with tempfile.TemporaryDirectory(prefix="lstm-figures-") as scratch:
+        for picture in figures.pictures:
+            path = Path(scratch) / f"{picture.chart.key}.html"
+            path.write_text(render_figure(report, picture), encoding="utf-8")
+            runs.log_file(path, "figures")
 
 
 def _report(
@@ -182,7 +200,13 @@ def _report(
         )
     luck, no_luck = _luck(trials, best, record, runs, candidate, pruned, seed, replications)
     opening = holdout_opened(study)
-    holdout_words = _holdout_words(record, opening)
+    # A look that is finished says itself what came before it.
+    seen_before = (
+        earlier_looks(study, record, home)
+        if opening is None or opening.look is None
+        else opening.look.seen_before
+    )
+    holdout_words = _holdout_words(record, opening, seen_before)
     preset = place / preset_file(study.study_name)
     commands = [train_command(study.study_name, str(preset), record.data)]
     if candidate.backtest is not None:
@@ -216,6 +240,7 @@ def _report(
         no_luck=no_luck,
         holdout=None if opening is None else opening.look,
         holdout_words=holdout_words,
+        seen_before=seen_before,
         verdict=f"{no_luck if luck is None else luck.verdict} {holdout_words}",
         trials=tuple(summaries.values()),
         preset=str(preset),
@@ -275,12 +300,18 @@ def _has_costs(record: StudyRecord, candidate: Candidate) -> bool:
     return bool(costs) and costs[0] > 0.0
 
 
-def _holdout_words(record: StudyRecord, opening: HoldoutOpening | None) -> str:
+def _holdout_words(
+    record: StudyRecord, opening: HoldoutOpening | None, seen_before: Sequence[EarlierLook]
+) -> str:
     if not record.config.holdout:
         return "Nothing was held out: no candles are left that no trial has seen."
     if opening is None:
-        return f"The holdout from {iso_utc(record.data.holdout_from)[:10]} on was not opened."
-    return opening.words
+        words = f"The holdout from {iso_utc(record.data.holdout_from)[:10]} on was not opened."
+    elif opening.look is None:
+        words = opening.words
+    else:
+        return opening.words
+    return f"{words} {no_first_look(seen_before)}".rstrip()
 
 
 def _own_trial(trials: Sequence[FrozenTrial], record: StudyRecord) -> FrozenTrial | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -19,20 +20,23 @@ from experiments.config import flatten
 from experiments.tuning.candidate import StartingPoint
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.development import Development, cut_holdout
+from experiments.tuning.earlier_looks import refuse_if_looked_at
 from experiments.tuning.holdout import refuse_if_opened
 from experiments.tuning.loading import load_study, space_of, starting_point
-from experiments.tuning.ownership import live_workers
+from experiments.tuning.orphans import reap
+from experiments.tuning.ownership import Owner, live_workers, this_process
 from experiments.tuning.progress import StudyProgress, best_trials, standing
 from experiments.tuning.pruning import pruner_of
 from experiments.tuning.reporting import StudyReport, report_study
 from experiments.tuning.sampling import sampler_of
 from experiments.tuning.space import SearchSpace
-from experiments.tuning.storage import free_name, open_storage, quiet_optuna
+from experiments.tuning.storage import free_name, journal_path, open_storage, quiet_optuna
 from experiments.tuning.study_record import (
     StudyData,
     StudyRecord,
     clear_stop,
     find_record,
+    is_asked_to_stop,
     open_study,
     want,
 )
@@ -152,7 +156,7 @@ def tune(
     Raises
     ------
     ConfigError
-        If the study is wrong, or another one of its name is there.
+        If the study is wrong, another one of its name is there, or it is being stopped.
     TooFewCandlesError, CandleError
         If the candles cannot be cut into folds.
     TrainingError
@@ -182,6 +186,7 @@ def tune(
     if new:
         free = free_name(storage, home=place, name=config.name)
         config = config.model_copy(update={"name": free})
+    _check_unmade(config, candles, storage, place)
     kept = open_storage(
         storage, home=place, name=config.name, heartbeat=heartbeat, grace=3 * heartbeat
     )
@@ -189,7 +194,9 @@ def tune(
     given = candles if known is None else known.data.known_of(candles)
     development = cut_holdout(given, config.holdout)
     data = StudyData.of(development, sources)
-    start, earlier = _start_of(config, data, kept, storage, place)
+    start, earlier = _start_of(
+        config, data, kept, storage, place, resumed=isinstance(study, StudyConfig)
+    )
     space = space_of(config, start)
     own = space.own_values() if config.preset_first else None
     _check_folds(space, config, development)
@@ -206,10 +213,10 @@ def tune(
     if sampler is None:
         opened.sampler = sampler_of(config.sampler)
     refuse_if_opened(opened)
+    _take_back_stop(opened, other_hosts=other_hosts)
     want(opened, config.stopping.trials)
     runs = StudyRuns(place, config.name, key=record.key, parent=record.run_id)
-    runs.start(flatten({"study": config.model_dump(mode="json")}), _tags(record))
-    clear_stop(opened)
+    runs.start(_parameters(config), _tags(record))
     if own is not None and not _has_first(opened):
         opened.enqueue_trial(own, user_attrs={"preset": True}, skip_if_exists=True)
     with tempfile.TemporaryDirectory(prefix="lstm-study-") as scratch:
@@ -245,22 +252,80 @@ def tune(
     )
 
 
+def _check_unmade(
+    config: StudyConfig, candles: Candles | Sequence[Candles], storage: str | None, home: Home
+) -> None:
+    # What cannot work is told before a journal is made that nothing would ever be in.
+    if storage is not None and "://" in storage:
+        return
+    own = journal_path(home, config.name) if storage is None else Path(storage).expanduser()
+    if own.exists():
+        return
+    if config.after is not None:
+        before = own if storage is not None else journal_path(home, config.after)
+        if not before.exists():
+            raise _no_earlier_study(config)
+        return
+    space = space_of(config, starting_point(config))
+    if config.preset_first:
+        space.own_values()
+    _check_folds(space, config, cut_holdout(candles, config.holdout))
+
+
+def _take_back_stop(study: optuna.Study, *, other_hosts: bool) -> None:
+    # Whoever was asked to stop and is still at a trial would go on with the next one.
+    if not is_asked_to_stop(study):
+        return
+    reap(study, other_hosts=other_hosts)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    busy = {owner.id for owner in map(Owner.of, running) if owner is not None}
+    here = this_process().id
+    asked = [
+        one.owner
+        for one in live_workers(study)
+        if one.id != here and (one.owner.is_alive() or one.id in busy)
+    ]
+    if asked:
+        unseen = any(one.is_alive() is None for one in asked)
+        raise ConfigError(
+            f"the study {study.study_name} is being stopped, and still at a trial: "
+            f"{', '.join(map(str, asked))}. Join it again when `lstm-strategies tune status` says "
+            "that no worker is at it"
+            + (", or give --other-hosts if those machines' workers are dead" if unseen else "")
+        )
+    clear_stop(study)
+
+
+def _no_earlier_study(config: StudyConfig) -> ConfigError:
+    return ConfigError(
+        f"study {config.name}: it comes after {config.after}, and there is no such study: run "
+        "that one first, or give a preset"
+    )
+
+
 def _start_of(
-    config: StudyConfig, data: StudyData, kept: BaseStorage, storage: str | None, home: Home
+    config: StudyConfig,
+    data: StudyData,
+    kept: BaseStorage,
+    storage: str | None,
+    home: Home,
+    *,
+    resumed: bool,
 ) -> tuple[StartingPoint, int]:
+    refuse_if_looked_at(config, data, storage=kept, home=home)
+    known = find_record(kept, config.name)
+    if known is not None and resumed:
+        # As the storage has it: the file of its preset may be another machine's.
+        return known.starting_point, known.earlier
     if config.after is None:
         return starting_point(config), 0
-    known = find_record(kept, config.name)
     if known is not None:
         # It goes on from where it began, whatever the earlier study has found since.
         return known.starting_point, known.earlier
     before = open_storage(storage, home=home, name=config.after)
     record = find_record(before, config.after)
     if record is None:
-        raise ConfigError(
-            f"study {config.name}: it comes after {config.after}, and there is no such study: run "
-            "that one first, or give a preset"
-        )
+        raise _no_earlier_study(config)
     if record.data.holdout_from > data.holdout_from or record.data.symbols != data.symbols:
         raise ConfigError(
             f"study {config.name}: it comes after {config.after}, whose trials have seen "
@@ -269,8 +334,6 @@ def _start_of(
             "holdout"
         )
     study = optuna.load_study(study_name=config.after, storage=before)
-    # Its holdout is this one's too.
-    refuse_if_opened(study)
     trials = study.get_trials(deepcopy=False)
     best = best_trials(study, trials)
     if not best:
@@ -294,6 +357,14 @@ def _as_read_here(record: StudyRecord, data: StudyData) -> StudyRecord:
 
 def _has_first(study: optuna.Study) -> bool:
     return any("preset" in one.user_attrs for one in study.get_trials(deepcopy=False))
+
+
+def _parameters(config: StudyConfig) -> dict[str, Any]:
+    # Each of the space whole: MLflow takes the names of choices as values, and not as keys.
+    content = config.model_dump(mode="json")
+    space = content.pop("space")
+    told = flatten({"study": content})
+    return told | {f"study.space.{name}": json.dumps(one) for name, one in space.items()}
 
 
 def _tags(record: StudyRecord) -> dict[str, str]:

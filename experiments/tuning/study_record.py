@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import optuna
 from pydantic import BaseModel, ConfigDict
 
-from experiments.settings import flatten
+from experiments.settings import flatten, validated
 from experiments.tuning.config import StudyConfig
+from experiments.tuning.ownership import Owner, this_process
 from lightning_models.candles import Candles
 from lightning_models.errors import ConfigError
 
@@ -48,6 +49,7 @@ _CONFIG: Final = "configuration"
 _START: Final = "starting_point"
 _DATA: Final = "data"
 _RUN: Final = "mlflow_run"
+_MAKER: Final = "maker"
 _EARLIER: Final = "earlier_trials"
 _STOP: Final = "stop"
 _WANTED: Final = "wanted_trials"
@@ -55,8 +57,9 @@ _WANTED: Final = "wanted_trials"
 # What may change while a study goes on: nothing that decides what a trial's score means.
 _FREE: Final = ("name", "stopping", "sampler")
 
-# A worker that makes a study is done with it in milliseconds, if it is not killed.
-_PATIENCE_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.05
+_UNNAMED_SECONDS: Final = 5.0
+_UNSEEN_SECONDS: Final = 120.0
 
 
 class StudyData(BaseModel):
@@ -161,7 +164,10 @@ class StudyRecord(BaseModel):
         from experiments.config import TrainConfig
         from experiments.tuning.candidate import StartingPoint
 
-        train = TrainConfig.model_validate(self.start["train"])
+        # A feature of its user's own may be unknown here.
+        train = validated(
+            TrainConfig, self.start["train"], origin=f"study {self.config.name}, as it was begun"
+        )
         return StartingPoint(train, self.start["backtest"])
 
     @property
@@ -217,6 +223,8 @@ def open_study(
     ConfigError
         If the storage has another study of this name; the message says how they differ.
     """
+    described = _described(start)
+    key = uuid.uuid4().hex
     try:
         study = optuna.create_study(
             storage=storage,
@@ -229,15 +237,17 @@ def open_study(
         study = optuna.load_study(
             study_name=config.name, storage=storage, sampler=sampler, pruner=pruner
         )
-        record = _awaited(study)
+        record = _awaited(study, key)
         if record is not None:
             _refuse_another(record, config, start, data)
             return study, record
+    else:
+        # Whoever comes now waits for as long as this process is alive.
+        _claim(study, key)
     study.set_user_attr(_CONFIG, config.model_dump(mode="json"))
-    study.set_user_attr(_START, _described(start))
-    study.set_user_attr(_EARLIER, earlier)
+    study.set_user_attr(_START, described)
     study.set_user_attr(_DATA, data.model_dump(mode="json"))
-    key = uuid.uuid4().hex
+    study.set_user_attr(_EARLIER, earlier)
     study.set_user_attr(_RUN, make_run(key))
     study.set_user_attr(_KEY, key)
     record = read_record(study)
@@ -309,17 +319,37 @@ def is_asked_to_stop(study: optuna.Study) -> bool:
     return study.user_attrs.get(_STOP) is not None
 
 
-def _awaited(study: optuna.Study) -> StudyRecord | None:
-    # Whoever made the study may still be writing down what it is, or have been killed at it.
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (record := read_record(study)) is None and time.monotonic() < deadline:
+def _claim(study: optuna.Study, key: str) -> None:
+    study.set_user_attr(_MAKER, {**this_process().as_attribute(), _KEY: key})
+
+
+def _awaited(study: optuna.Study, key: str) -> StudyRecord | None:
+    # Whoever makes the study may take long over its MLflow run, or have been killed at it. Then
+    # the first who notices makes it; None is for that one.
+    begun = time.monotonic()
+    while (record := read_record(study)) is None:
         if study.get_trials(deepcopy=False, states=None):
             raise ConfigError(
                 f"the storage has a study {study.study_name} that was not made by "
                 "lstm-strategies: choose another --name"
             )
-        time.sleep(0.05)
+        said = study.user_attrs.get(_MAKER)
+        if said is not None and said.get(_KEY) == key:
+            return None
+        maker = Owner.from_attribute(said)
+        alive = None if maker is None else maker.is_alive()
+        waited = time.monotonic() - begun
+        if alive is False or (alive is None and waited > _patience(maker)):
+            _claim(study, key)
+            begun = time.monotonic()
+        # Of several who say so at once, the last one to be written down makes it.
+        time.sleep(_POLL_SECONDS)
     return record
+
+
+def _patience(maker: Owner | None) -> float:
+    # A maker says who it is in its first moment; one of another machine is not seen to die.
+    return _UNSEEN_SECONDS if maker is not None else _UNNAMED_SECONDS
 
 
 def _described(start: StartingPoint) -> dict[str, Any]:

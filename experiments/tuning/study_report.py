@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from experiments.tuning.holdout_look import HoldoutLook
+from experiments.tuning.holdout_look import EarlierLook, HoldoutLook
 from experiments.tuning.luck import StudyLuck
 from experiments.tuning.parameters import Scalar
 
 __all__ = ["ObjectiveName", "ParameterRow", "StudyReport", "TrialSummary"]
+
+# More would bury the sentence that they stand in; the page has them all.
+_MOST_NUMBERS: Final = 12
 
 
 class _Part(BaseModel):
@@ -108,6 +111,8 @@ class StudyReport(_Part):
     holdout: HoldoutLook | None = None
     holdout_words: str
     """What the holdout says, or that it was not opened."""
+    seen_before: tuple[EarlierLook, ...] = ()
+    """Looks that other studies took at a part of the holdout before this study did."""
     verdict: str
     trials: tuple[TrialSummary, ...]
     preset: str
@@ -119,21 +124,65 @@ class StudyReport(_Part):
 
     @property
     def warning(self) -> str:
-        """What training the best trial on all candles would give away."""
+        """What is to be known before the holdout is opened, or the best trial trained."""
         if self.holdout_from is None or self.holdout is not None:
             return ""
-        return (
+        told = (
             "Trained on all candles, it is tested on the newest ones, and those are the holdout's: "
             "to read these scores is a look at it."
         )
+        if self.seen_before:
+            told += (
+                " A part of the holdout was looked at before, so that to open it is no first look "
+                "and confirms less than one."
+            )
+        return told
 
     @property
     def gain_words(self) -> str:
-        """The best trial beside the preset's own values, in a sentence."""
+        """The best trial beside the preset's own values, in a sentence or a few.
+
+        Of two objectives no trial need be the best: those that no other one is better than come
+        first.
+        """
+        if len(self.objectives) > 1:
+            return f"{self._front_words()} {self._chosen_words()}"
         if self.own is None or self.gain is None:
             return ""
         if self.own.number == self.best.number:
             return "No trial was better than the preset's own values."
+        return f"Trial {self.best.number}: {self._beside_own()}."
+
+    def _front_words(self) -> str:
+        of = f"Of {self.complete:,} complete trial{'' if self.complete == 1 else 's'}"
+        if len(self.front) == 1:
+            return f"{of} no other one is as good as trial {self.front[0]} in both objectives."
+        shown = ", ".join(map(str, self.front[:_MOST_NUMBERS]))
+        more = len(self.front) - _MOST_NUMBERS
+        rest = f" and {more} more" if more > 0 else ""
+        return (
+            f"{of} {len(self.front)} are on the front, where none is better than another in both "
+            f"objectives: {shown}{rest}."
+        )
+
+    def _chosen_words(self) -> str:
+        alone = len(self.front) == 1
+        first = "" if alone else f", the best of them in {self.objectives[0].name}"
+        chosen = f"Trial {self.best.number}{first}"
+        if self.own is None or self.gain is None:
+            return f"{chosen}: {self._best_values()}."
+        if self.own.number == self.best.number:
+            chosen += "" if alone else ","
+            return f"{chosen} has the preset's own values: {self._best_values()}."
+        return f"{chosen}: {self._beside_own()}."
+
+    def _best_values(self) -> str:
+        pairs = zip(self.objectives, self.best.values, strict=True)
+        return "; ".join(f"{objective.name} {_figure(value)}" for objective, value in pairs)
+
+    def _beside_own(self) -> str:
+        assert self.own is not None
+        assert self.gain is not None
         parts = []
         for objective, best, own, gain in zip(
             self.objectives, self.best.values, self.own.values, self.gain, strict=True
@@ -143,7 +192,7 @@ class StudyReport(_Part):
             parts.append(
                 f"{objective.name} {_figure(best)}, {word} than the preset's own {_figure(own)}{by}"
             )
-        return f"Trial {self.best.number}: {'; '.join(parts)}."
+        return "; ".join(parts)
 
 
 def _figure(value: float) -> str:

@@ -163,7 +163,7 @@ def _trade(config: BacktestConfig, period: Period, home: Home) -> TradedSymbol:
     )
 
 
-def figure(name: str, symbols: Sequence[TradedSymbol]) -> float:
+def figure(name: str, symbols: Sequence[TradedSymbol], *, min_trades: int = 0) -> float:
     """Return what a fold's backtests score.
 
     Parameters
@@ -178,20 +178,23 @@ def figure(name: str, symbols: Sequence[TradedSymbol]) -> float:
         ``max_drawdown_pct`` as the backtest has them.
     symbols
         At least one.
+    min_trades
+        Closed trades, all symbols together, with fewer of which a fold gains nothing, and a
+        drawdown is the whole of the account. What it lost is lost all the same: else losing
+        seldom would be better than losing often.
 
     Returns
     -------
     float
-        The mean over the symbols, of which one without a trade counts 0. Of a drawdown the mean
-        over the symbols that were traded, and the whole of the account where none was:
-        otherwise standing aside would be the best there is.
+        The mean over the symbols, of which one without a trade counts 0. In a drawdown it counts
+        the whole of its account: otherwise standing aside would be the best there is, and next
+        to it a single small trade in one symbol of many.
     """
+    few = sum(int(one.metrics["total_trades"]) for one in symbols) < min_trades
     if name in ("max_drawdown", "max_drawdown_pct"):
-        falls = [float(one.metrics[name]) for one in symbols if one.has_traded]
-        if falls:
-            return float(np.mean(falls))
-        return 100.0 if name == "max_drawdown_pct" else float(np.mean([s.cash for s in symbols]))
-    return float(np.mean([_gain(name, one) if one.has_traded else 0.0 for one in symbols]))
+        return float(np.mean([_fall(name, one, few=few) for one in symbols]))
+    gain = float(np.mean([_gain(name, one) if one.has_traded else 0.0 for one in symbols]))
+    return min(gain, 0.0) if few else gain
 
 
 def traded(symbols: Sequence[TradedSymbol]) -> tuple[Times, Floats, Floats]:
@@ -229,6 +232,12 @@ def trading_metrics(symbols: Sequence[TradedSymbol]) -> dict[str, float]:
         "trades": float(sum(one.metrics["total_trades"] for one in symbols)),
         "liquidations": float(sum(one.metrics["liquidations"] for one in symbols)),
     }
+
+
+def _fall(name: str, one: TradedSymbol, *, few: bool) -> float:
+    if one.has_traded and not few:
+        return float(one.metrics[name])
+    return 100.0 if name == "max_drawdown_pct" else one.cash
 
 
 def _gain(name: str, one: TradedSymbol) -> float:

@@ -83,6 +83,8 @@ class TrialRecord:
         The whole of it, dotted; empty where there was none.
     values
         One for each objective; empty but for a complete trial.
+    objectives
+        What the values are called.
     folds
         Those that were finished.
     epochs
@@ -97,6 +99,7 @@ class TrialRecord:
     drawn: Mapping[str, Any]
     configuration: Mapping[str, Any] = field(default_factory=dict)
     values: tuple[float, ...] = ()
+    objectives: tuple[str, ...] = ()
     folds: tuple[FoldScore, ...] = ()
     epochs: tuple[float, ...] = ()
     error: str = ""
@@ -446,19 +449,19 @@ def _parameters(record: TrialRecord) -> list[Param]:
 def _metrics(record: TrialRecord) -> list[Metric]:
     now = _now()
     found = []
-    for place, value in enumerate(record.values):
-        name = "value" if len(record.values) == 1 else f"value_{place}"
-        found.append(Metric(name, value, now, 0))
+    if len(record.values) == 1:
+        # One name for whatever is looked for, to sort the trials of any study by.
+        found.append(Metric("value", record.values[0], now, 0))
+    for name, value in zip(record.objectives, record.values, strict=False):
+        found.append(Metric(f"objective/{name}", value, now, 0))
     for step, one in enumerate(record.folds):
-        for place, value in enumerate(one.values):
-            name = "fold/value" if len(one.values) == 1 else f"fold/value_{place}"
-            found.append(Metric(name, value, now, step))
+        for name, value in zip(record.objectives, one.values, strict=False):
+            found.append(Metric(f"fold/objective/{name}", value, now, step))
         found += [Metric(f"fold/{key}", value, now, step) for key, value in one.metrics.items()]
     found += [Metric("val/log_loss", loss, now, step) for step, loss in enumerate(record.epochs)]
-    totals = {
-        "epochs_trained": float(len(record.epochs)),
-        "trades": float(sum(one.trades for one in record.folds)),
-    }
+    totals = {"epochs_trained": float(len(record.epochs))}
+    if trades := sum(one.trades for one in record.folds):
+        totals["trades"] = float(trades)
     found += [Metric(name, value, now, 0) for name, value in totals.items()]
     return [one for one in found if math.isfinite(one.value)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import threading
 import time
@@ -23,7 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import StoppingConfig, StudyConfig
 from experiments.tuning.holdout import holdout_opened
-from experiments.tuning.orphans import AGAIN, ERROR, queue_lost, reap, retried, run_again
+from experiments.tuning.orphans import AGAIN, ERROR, abandon, queue_lost, reap, retried, run_again
+from experiments.tuning.own_score import own_score
 from experiments.tuning.ownership import (
     Owner,
     end_worker,
@@ -45,6 +45,7 @@ from lightning_models.errors import (
     TrainingInterrupted,
 )
 from lightning_models.home import Home
+from lightning_models.redaction import redacted
 
 __all__ = ["Evaluation", "Worker"]
 
@@ -58,7 +59,8 @@ Evaluation: TypeAlias = Callable[
 # Between two looks at what other workers are doing, where nothing else is left to do.
 _POLL_SECONDS: Final = 1.0
 
-_LONGEST_ERROR: Final = 2_000
+# Of what is kept of a trial's error, characters.
+_LONGEST_ERROR: Final = 400
 
 
 class _TrialFailedError(Exception):
@@ -262,7 +264,10 @@ class Worker:
         record_owner(trial, self._owner)
         self._tell()
         watch = TrialWatch(trial, self._work.config)
-        begun = _Begun(trial)
+        # What the user's own objective returns is called by no name of ours.
+        ours = self._work.objective is None
+        names = [one.metric for one in self._work.config.objective] if ours else []
+        begun = _Begun(trial, names)
         try:
             score = self._score(trial, watch, begun)
         except optuna.TrialPruned:
@@ -272,7 +277,7 @@ class Worker:
             self._stopped(trial, begun)
             raise KeyboardInterrupt from None
         except StorageError as error:
-            _wants_again(trial, str(error))
+            _wants_again(trial, _told(error))
             raise
         except Exception as error:
             begun.error = _told(error)
@@ -305,13 +310,7 @@ class Worker:
                 home=work.home,
             )
         found = work.objective(trial, candidate, work.candles)
-        if isinstance(found, TrialScore):
-            return found
-        values = tuple(found) if isinstance(found, Sequence) else (found,)
-        wrong = [value for value in values if not math.isfinite(value)]
-        if wrong:
-            raise TrainingError(f"the objective is {wrong[0]}, which is no number to compare")
-        return TrialScore(tuple(float(value) for value in values), ())
+        return own_score(found, objectives=len(work.config.objective))
 
     def _stopped(self, trial: optuna.Trial, begun: _Begun) -> None:
         begun.error = "stopped by the user"
@@ -330,12 +329,13 @@ class Worker:
             self._runs.log_trial(begun.record(state, tuple(folds), tuple(epochs)), score)
         except StorageError as error:
             # However it ended: what no run tells of has to be found out again.
-            _wants_again(begun.trial, str(error))
+            _wants_again(begun.trial, _told(error))
             raise
 
     def _leave(self) -> None:
         assert self._owner is not None
         try:
+            abandon(self._study)
             trials = self._study.get_trials(deepcopy=False)
             again = retried(trials)
             for trial in trials:
@@ -351,8 +351,9 @@ class Worker:
 
 class _Begun:
     # What is known of a trial while it lasts.
-    def __init__(self, trial: optuna.Trial) -> None:
+    def __init__(self, trial: optuna.Trial, objectives: Sequence[str]) -> None:
         self.trial = trial
+        self._objectives = tuple(objectives)
         self._started = time.time_ns() // 1_000_000
         self.candidate: Candidate | None = None
         self.values: tuple[float, ...] = ()
@@ -371,6 +372,7 @@ class _Begun:
             drawn=self.trial.params,
             configuration=configuration,
             values=self.values,
+            objectives=self._objectives,
             folds=folds,
             epochs=epochs,
             error=self.error,
@@ -385,11 +387,15 @@ def _wants_again(trial: optuna.Trial, error: str) -> None:
 def _told(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "out of memory: a smaller network or batch would fit"
-    if isinstance(error, LSTMStrategiesError):
-        return str(error)[:_LONGEST_ERROR]
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    text = f"{type(error).__name__}: {error} (in {where.name}, line {where.lineno})"
-    return text[:_LONGEST_ERROR]
+    text, end = str(error), ""
+    if not isinstance(error, LSTMStrategiesError):
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text, end = f"{type(error).__name__}: {text}", f" (in {where.name}, line {where.lineno})"
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    # A password that is cut in two would no longer be known for one.
+    line = redacted(line)
+    room = _LONGEST_ERROR - len(end)
+    return (line if len(line) <= room else f"{line[: room - 1]}…") + end
 
 
 @contextmanager

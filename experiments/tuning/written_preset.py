@@ -56,7 +56,13 @@ def preset_text(candidate: Candidate, told: Mapping[str, str], commands: Sequenc
     lines = []
     for what, text in told.items():
         words = " ".join(f"{what}: {text}".split())
-        lines += textwrap.wrap(words, _WIDTH, subsequent_indent="  ", break_long_words=False)
+        lines += textwrap.wrap(
+            words,
+            _WIDTH,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     if commands:
         lines.append("")
         lines += [" ".join(command.splitlines()) for command in commands]

@@ -283,12 +283,14 @@ def test_words_say_what_the_choice_is_worth():
     better = np.where(np.arange(10) == 4, 0.005, 0.0)
     assert backtest_overfitting(noise(480, 10, 1) + better).words() == (
         "Probability of backtest overfitting 0.00 over 10 trials: the best of one half of the bars "
-        "is above the median in the other half as well; it loses there in 0% of 12,870 splits."
+        "by their Sharpe ratio is above the median in the other half as well."
     )
+    by_mean = backtest_overfitting(noise(480, 10, 1) + better, metric="mean").words()
+    assert "the best of one half of the bars by their mean return is above" in by_mean
     common = {"bars": 500, "trials": 10, "metric": "sharpe", "combinations": 70, "p_loss": 0.4}
     words = BacktestOverfitting(**common, probability=0.0501).words()
     assert "overfitting 0.06 over" in words
-    assert "is not reliably above the median in the other half;" in words
+    assert words.endswith("is not reliably above the median in the other half.")
     words = BacktestOverfitting(**common, probability=0.4999).words()
     assert "overfitting 0.50 over" in words
     assert "so the choice among them tells nothing" in words

@@ -87,6 +87,10 @@ def test_a_file_of_the_users_own_goes_by_its_stem(tmp_path):
         (b"\xff\xff", "cannot be read"),
         (b"network: {kind: multi-layer}\n", "data is missing"),
         (b"1: 2\n", "mine.yaml"),
+        (b"a: 2020-13-45\n", "is no readable YAML: month must be in"),
+        (b"a: " + b"[" * 5000, "is no readable YAML"),
+        (b"data: {}\nx: 1\ndata: {}\n", "line 3, column 1: data is there twice, first on line 1"),
+        (b"x:\n  - {a: 1, 'a': 2}\n", "line 2, column 12: a is there twice, first on line 2"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, content, words):
@@ -94,6 +98,17 @@ def test_a_broken_file_is_named(tmp_path, content, words):
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=words):
         load_train_config(str(file))
+
+
+def test_a_key_of_a_mapping_that_is_laid_under_may_come_again(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "network: &own {<<: {kind: multi-layer, layers: 2}, <<: {hidden_size: 8}, layers: 3}\n"
+        "data: {features: [close]}\n"
+        "training: {epochs: 3}\n"
+    )
+    config = load_train_config(str(file))
+    assert (config.network.layers, config.network.hidden_size) == (3, 8)
 
 
 def test_a_misspelt_name_gets_the_nearest():

@@ -83,7 +83,9 @@ class TestAStudy:
         assert load_train_config(str(preset)).network.kind == "logistic-regression"
 
     def test_each_finished_trial_is_a_line_on_standard_error(self, tuned):
-        lines = tuned.ended.err.splitlines()
+        said, *lines = tuned.ended.err.split("loading torch, Lightning and MLflow\n")
+        assert said == "reading candles\n"
+        lines = lines[0].splitlines()
         assert [line.partition(":")[0] for line in lines] == [f"trial {i}" for i in range(4)]
         assert re.fullmatch(r"trial 0: 0\.\d+; the best so far; 1 of 4 done", lines[0])
         assert lines[3].endswith("4 of 4 done")
@@ -184,12 +186,13 @@ class TestStatus:
 
     def test_a_study_of_somebody_elses_is_left_to_them(self, cli, tmp_path):
         path = tmp_path / "theirs.journal"
-        optuna.create_study(
+        study = optuna.create_study(
             storage=open_storage(str(path), home=Home(tmp_path), name="x"), study_name="x"
         )
-        cli("tune", "status", "--study", "x", "--storage", path).failed(
-            "not made by lstm-strategies", code=2
-        )
+        status = ("tune", "status", "--study", "x", "--storage", path)
+        cli(*status).failed("is being made, or its making was interrupted", code=2)
+        study.ask()
+        cli(*status).failed("not made by lstm-strategies", code=2)
 
 
 def test_help_takes_no_more_than_the_commands_own_words():
@@ -217,10 +220,12 @@ class TestStop:
             assert f"process {os.getpid()} on" in told(cli(*asked).done().out)
         finally:
             end_worker(study, owner)
-        status = ("tune", "status", "--study", "baseline", "--home", tuned.home, "--json")
-        assert cli(*status).json["asked_to_stop"] is True
+        status = ("tune", "status", "--study", "baseline", "--home", tuned.home)
+        assert cli(*status, "--json").json["asked_to_stop"] is True
+        goes_on = f"lstm-strategies tune resume --study baseline --home {tuned.home} goes on"
+        assert f"It was stopped: {goes_on}." in cli(*status).out
         cli("tune", "resume", "--study", "baseline", "--home", tuned.home).done()
-        assert cli(*status).json["asked_to_stop"] is False
+        assert cli(*status, "--json").json["asked_to_stop"] is False
 
 
 class TestResume:
@@ -257,6 +262,17 @@ class TestResume:
         cli(*resume).failed("by a script", "--data", code=2)
         ended = cli(*resume, "--trials", 2, "--data", market.sim_file).done()
         assert "2 of 2 done" in ended.err
+
+    def test_candles_that_lie_on_another_machine_have_to_be_named(self, cli, tuned, market):
+        tune(
+            "study-baseline", market.sim, home=tuned.home, name="elsewhere",
+            settings=["stopping.trials=1", "walk_forward.folds=3"],
+            sources=["SIM/USDT=/of/another/machine/SIM_USDT.parquet"],
+        )  # fmt: skip
+        cli("tune", "resume", "--study", "elsewhere", "--home", tuned.home).failed(
+            "no file /of/another/machine/SIM_USDT.parquet", "perhaps on another machine",
+            "name the candles that lie here with --data", code=2,
+        )  # fmt: skip
 
 
 class TestReport:
@@ -334,7 +350,7 @@ class TestBadInput:
         cli(
             "train", "--preset", "study-baseline", "--data", market.sim_file, "--name", "x",
             "--home", tmp_path,
-        ).failed("no preset 'study-baseline'", code=2)  # fmt: skip
+        ).failed("study-baseline is a study, not a preset", code=2)  # fmt: skip
 
     @pytest.mark.parametrize(
         ("setting", "words"),
@@ -360,8 +376,61 @@ class TestBadInput:
         )  # fmt: skip
         assert ended.code in (1, 2)
         ended.failed(*words, code=ended.code)
+        *said, _ = ended.err.splitlines()
+        assert said in ([], ["reading candles", "loading torch, Lightning and MLflow"])
+        # No journal is left behind that nothing is in.
+        assert not (home.path / "studies").exists()
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ("preset: logistic-regression\nspce: {}\n", "did you mean 'space'?"),
+            ("preset: logistic-regression\nspace: {network.rows: {low: 9, high: 2}}\n", "low=9"),
+            ("preset: nowhere\nspace: {network.rows: {low: 2, high: 9}}\n", "no preset"),
+            ("preset: [\n", "no readable YAML"),
+        ],
+    )
+    def test_a_wrong_file_is_refused_before_anything_slow_is_imported(
+        self, market, tmp_path, content, words
+    ):
+        file = tmp_path / "mine.yaml"
+        file.write_text(content)
+        assert words in self.imported(file, market.sim_file, tmp_path)[0]
+        assert self.imported(file, market.sim_file, tmp_path)[1] == []
+
+    def test_a_right_file_of_unknown_fields_takes_all_of_them(self, market, tmp_path):
+        file = tmp_path / "mine.yaml"
+        file.write_text("preset: logistic-regression\nspace: {network.row: {low: 2, high: 9}}\n")
+        said, found = self.imported(file, market.sim_file, tmp_path)
+        assert "did you mean 'network.rows'?" in said
+        assert found == list(HEAVY)
+
+    @staticmethod
+    def imported(study, data, home):
+        code = (
+            "import sys, json\nfrom experiments.cli.app import main\n"
+            "assert main(sys.argv[1:]) == 2\n"
+            f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n"
+        )
+        options = ["tune", "--study", study, "--data", data, "--home", home / "home"]
+        ended = subprocess.run(
+            [sys.executable, "-c", code, *map(str, options)],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return ended.stderr, json.loads(ended.stdout)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--backend", "ray"], "no backend 'ray'"),
+            (["--jobs", "0"], "--jobs 0 runs nothing"),
+            (["--scheduler", "tcp://x:1"], "add --backend dask"),
+        ],
+    )
+    def test_what_cannot_run_a_fold_is_told_before_anything_is_read(self, cli, options, words):
+        ended = cli("tune", "--study", "study-baseline", "--data", "nowhere.csv", *options)
+        ended.failed(words, code=2)
         assert len(ended.err.splitlines()) == 1
-        assert "trial 0" not in ended.err
 
     def test_no_trials_at_all_are_refused(self, cli, market, home):
         cli(
@@ -442,6 +511,7 @@ class TestShippedStudies:
         cli(
             "tune", "--study", "study-strategy", "--data", market.sim_file, "--home", home.path
         ).failed("comes after price-predictor", "no such study", code=2)
+        assert not (home.path / "studies").exists()
 
 
 PRESSING_CTRL_C = """
@@ -507,14 +577,16 @@ def test_ctrl_c_at_any_moment_leaves_a_study_that_goes_on(cli, market, home):
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
-            first = process.stderr.readline()
-            assert first.startswith("trial 0: ")
+            said = [process.stderr.readline() for _ in range(3)]
+            assert said[0] == "reading candles\n"
+            assert said[2].startswith("trial 0: ")
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, out) == (1, "")
     assert "Traceback" not in err
+    assert "stopping after this step…" in err.splitlines()
     last = err.splitlines()[-1]
     assert last.startswith("error: the study baseline was stopped: what is finished is kept")
     words = shlex.split(last.partition("Go on with ")[2])

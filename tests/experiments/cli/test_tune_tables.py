@@ -79,9 +79,19 @@ class TestStanding:
         assert "0.69 and 1.5 of trial 1; 0.68 and 1.25 of trial 2;" in told
         assert "and 1 more" in told
 
-    def test_trials_that_are_run_again_and_those_that_wait_are_told(self):
-        told = words(printed(standing_table(progress(waiting=1, again=2)), 200))
-        assert "1 failed, 1 waiting, 2 run again" in told
+    @pytest.mark.parametrize(
+        ("waiting", "again", "phrase"),
+        [
+            (1, 0, "1 failed, 1 waiting"),
+            (0, 2, "1 failed, 2 run again"),
+            (1, 1, "1 failed, 1 stopped trial waits to be run again"),
+            (1, 3, "1 failed, 1 stopped trial waits to be run again, 2 run again"),
+            (3, 2, "1 failed, 2 stopped trials wait to be run again, 1 waiting"),
+        ],
+    )
+    def test_a_trial_that_is_run_again_and_waits_is_told_once(self, waiting, again, phrase):
+        told = words(printed(standing_table(progress(waiting=waiting, again=again)), 200))
+        assert f"{phrase} running 2" in told
 
     def test_a_failure_shows_its_first_line_without_a_password(self):
         failed = progress(last_error="postgresql://me:hidden@db is away\nsecond line")
@@ -170,9 +180,21 @@ def test_where_nobody_watches_each_finished_trial_is_a_line(capsys):
     ]
 
 
+def test_the_values_of_two_objectives_have_their_names(capsys):
+    trial = create_trial(values=[0.71189, 10000.0])
+    trial.number = 0
+    with ShownProgress(["log_loss", "max_drawdown"]) as shown:
+        shown.on_trial(optuna.create_study(directions=["minimize", "minimize"]), trial)
+        shown.on_change(progress(best=(0, 1), best_values=((0.7, 1.0), (0.6, 2.0))))
+        table = words(printed(shown.render(), 200))
+    assert capsys.readouterr().err.startswith("trial 0: log_loss 0.71189, max_drawdown 10000; 2")
+    assert table.endswith("values log_loss and max_drawdown")
+
+
 def luck(**changed):
     content = {
         "bars": 4_000, "complete": 60, "pruned": 40, "earlier": 0, "trials": 100, "chosen": 3,
+        "independent": 47.26,
         "costs_included": True, "sharpe": 1.234, "sharpe_low": -0.4, "sharpe_high": 2.7,
         "expected_maximum": 1.91, "buy_and_hold": 0.55, "market_p": 0.4, "chosen_market_p": 0.4321,
         "deflated": DeflatedSharpe(
@@ -194,7 +216,10 @@ class TestLuck:
         assert max(map(len, text.splitlines())) <= width
         assert "…" not in text.replace("-0.40 … 2.70", "")
         told = words(text)
-        for phrase in ("best of 100 trials", "4,000 bars", "1.23", "1.91", "0.95 or more"):
+        for phrase in (
+            "this study what would convince", "best of 100 trials", "4,000 bars", "1.23", "1.91",
+            "trials, alike ones as fewer 47.3", "0.95 or more",
+        ):  # fmt: skip
             assert phrase in told
 
     def test_no_figure_reads_as_a_level_that_it_misses(self):

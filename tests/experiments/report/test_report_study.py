@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from experiments.report.study_page import render_study, write_study
+from experiments.report.study_page import render_figure, render_study, write_study
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.holdout_look import HoldoutLook
 from experiments.tuning.luck import study_luck
@@ -132,6 +132,7 @@ def record_of(**changes) -> StudyRecord:
             market="continuous",
             fingerprint="f" * 64,
             holdout_from=0,
+            until=1,
         ),
         run_id="0123456789abcdef",
     )
@@ -296,10 +297,17 @@ def test_files_are_written_side_by_side(figures, tmp_path):
     assert StudyReport.model_validate_json(files.result.read_text()) == report
     assert files.preset == tmp_path / "new" / "btc-1h-best.yaml"
     assert files.preset.read_text() == "a: 1\n"
-    assert [path.stem for path in files.figures] == [one.chart.key for one in figures.pictures]
-    single = Reader(files.figures[0].read_text())
+    # The page holds every figure: each by itself would hold the drawing library again.
+    assert {path.name for path in files.html.parent.iterdir()} == {
+        "report.html", "result.json", "btc-1h-best.yaml",
+    }  # fmt: skip
+
+
+def test_figure_by_itself_is_a_page_that_needs_no_network(figures):
+    single = Reader(render_figure(report_of(), figures.pictures[0]))
     assert list(single.figures) == ["history"]
     assert "History, study btc-1h" in single.words
+    assert single.addresses == []
 
 
 def test_browser_draws_every_figure(figures, tmp_path):

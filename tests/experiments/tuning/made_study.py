@@ -89,6 +89,33 @@ class MadeStudy:
         return trial.number
 
 
+def described_study(
+    storage: optuna.storages.BaseStorage,
+    name: str,
+    candles: list,
+    *,
+    after: str | None = None,
+    holdout: float = 0.2,
+    opened_at: str = "",
+) -> tuple[optuna.Study, StudyRecord]:
+    """A study without trials and runs, after another one, or with an opened holdout."""
+    content = {"name": name, "preset": "quickstart", "space": SPACE, "holdout": holdout}
+    start = starting_point(StudyConfig.model_validate(content))
+    if after is not None:
+        content |= {"preset": None, "after": after}
+    study, record = open_study(
+        StudyConfig.model_validate(content),
+        start,
+        StudyData.of(cut_holdout(candles, holdout)),
+        storage=storage,
+        make_run=lambda key: key,
+    )
+    if opened_at:
+        opening = {"opened_at": opened_at, "trial": 4, "host": "alpha"}
+        study.set_user_attr("holdout", opening)
+    return study, record
+
+
 def make_study(
     home: Home, *, candles: list | None = None, earlier: int = 0, **changes: Any
 ) -> MadeStudy:

@@ -19,7 +19,7 @@ from experiments.tuning.holdout import (
 from experiments.tuning.ownership import end_worker, register_worker
 from lightning_models import simulate_market
 from lightning_models.errors import ConfigError, TooFewCandlesError
-from tests.experiments.tuning.made_study import HOUR, make_study
+from tests.experiments.tuning.made_study import HOUR, described_study, make_study
 
 QUICK = {
     "preset": "logistic-regression",
@@ -28,6 +28,7 @@ QUICK = {
     "holdout": 0.2,
 }
 TRADED = {**QUICK, "objective": [{"kind": "trading"}]}
+TWO = {"objective": [{"kind": "forecast"}, {"kind": "trading"}]}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,23 @@ class DiesBeforeTheEnd(optuna.storages.InMemoryStorage):
         super().set_study_user_attr(study_id, key, value)
 
 
+class ClaimSeen(optuna.storages.InMemoryStorage):
+    """A storage that runs what a test likes once somebody is about to open a holdout."""
+
+    happens = None
+
+    def set_study_user_attr(self, study_id, key, value):
+        super().set_study_user_attr(study_id, key, value)
+        if key.startswith("holdout_claim:") and self.happens is not None:
+            happens, self.happens = self.happens, None
+            happens()
+
+
+@pytest.fixture
+def claim_seen(monkeypatch):
+    monkeypatch.setattr(optuna.storages, "InMemoryStorage", ClaimSeen)
+
+
 def test_look_is_of_the_best_trial_on_candles_that_no_trial_saw(home, market):
     made = ready(home, market)
     look = look_at(made)
@@ -91,6 +109,7 @@ def test_look_is_of_the_best_trial_on_candles_that_no_trial_saw(home, market):
     assert np.datetime64(look.start.removesuffix("Z")) > cut + np.timedelta64(HOUR, "ms")
     assert look.values == (look.log_loss,)
     assert holdout_opened(made.study).look == look
+    assert look.seen_before == ()
 
 
 @pytest.mark.parametrize(("signal", "better"), [(0.5, True), (0.0, False)])
@@ -163,7 +182,10 @@ def test_look_that_was_cut_short_is_written_down_and_comes_to_the_same_again(
 
 
 def test_another_trial_is_refused_a_second_look(home, market):
-    made = ready(home, market)
+    made = make_study(home, candles=market, **{**QUICK, **TWO})
+    made.add(0.7, 1.0, data__lookback=8)
+    made.add(0.6, 0.5, data__lookback=12)
+    assert chosen_trial(made.study).number == 1
     look_at(made, trial=0)
     with pytest.raises(ConfigError, match=r"for trial 0, and not for trial 1: a second look would"):
         look_at(made)
@@ -182,7 +204,7 @@ def test_further_trials_are_refused_once_it_was_opened(home, market):
     made = ready(home, market)
     refuse_if_opened(made.study)
     look_at(made)
-    with pytest.raises(ConfigError, match=r"chosen with knowledge of it\. --new begins another"):
+    with pytest.raises(ConfigError, match=r"newer candles: wait for candles that come after"):
         refuse_if_opened(made.study)
 
 
@@ -211,8 +233,98 @@ def test_study_without_a_complete_trial_has_nothing_to_open_it_for(home, market)
     with pytest.raises(ConfigError, match="no complete trial to open its holdout for"):
         look_at(made)
     made.add(state="failed", error="out of memory")
+    made.add(0.6, data__lookback=8)
     with pytest.raises(ConfigError, match="no complete trial 0"):
         look_at(made, trial=0)
+
+
+def test_of_one_objective_only_the_trial_that_was_found_may_be_looked_at(home, market):
+    made = ready(home, market)
+    with pytest.raises(
+        ConfigError,
+        match=r"cannot be opened for trial 0: the search found trial 1, and to look at another",
+    ):
+        look_at(made, trial=0)
+    assert holdout_opened(made.study) is None
+    assert look_at(made, trial=1).trial == 1
+
+
+def test_of_two_objectives_only_a_trial_that_leads_may_be_looked_at(home, market):
+    made = make_study(home, candles=market, **{**QUICK, **TWO})
+    for values in ((0.6, 1.0), (0.5, 0.5), (0.7, 0.9)):
+        made.add(*values, data__lookback=8)
+    with pytest.raises(
+        ConfigError,
+        match=r"cannot be opened for trial 2: another one is at least as good in both objectives\. "
+        r"Those that no other one is better than are 0, 1: choose",
+    ):
+        look_at(made, trial=2)
+    assert holdout_opened(made.study) is None
+    # One that leads gets past that, and is stopped by what comes after.
+    register_worker(made.study)
+    with pytest.raises(ConfigError, match="may be at work"):
+        look_at(made, trial=0)
+
+
+def test_two_trials_are_not_looked_at_at_once(home, market, claim_seen):
+    made = make_study(home, candles=market, **{**QUICK, **TWO})
+    made.add(0.6, 1.0, data__lookback=8)
+    made.add(0.5, 0.5, data__lookback=12)
+    found = []
+
+    def look_too():
+        with pytest.raises(ConfigError, match="about to be opened for trial 1"):
+            look_at(made, trial=0)
+        found.append("refused")
+
+    made.study._storage.happens = look_too
+    assert look_at(made).trial == 1
+    assert found == ["refused"]
+    assert holdout_opened(made.study).trial == 1
+
+
+def test_worker_that_comes_at_the_last_moment_keeps_it_closed(home, market, claim_seen):
+    made = ready(home, market)
+    made.study._storage.happens = lambda: register_worker(made.study)
+    with pytest.raises(ConfigError, match="1 worker of the study made may be at work"):
+        look_at(made)
+    assert holdout_opened(made.study) is None
+
+
+def test_better_trial_that_comes_at_the_last_moment_keeps_it_closed(home, market, claim_seen):
+    made = ready(home, market)
+    made.study._storage.happens = lambda: made.add(0.1, data__lookback=20)
+    with pytest.raises(ConfigError, match="trial 2 of the study made ended meanwhile"):
+        look_at(made)
+    assert holdout_opened(made.study) is None
+
+
+def test_look_that_another_process_finished_first_is_the_one_that_is_told(home, market, claim_seen):
+    made = ready(home, market)
+    first = look_at(made)
+    told = {**made.study.user_attrs["holdout_look"], "sharpe": 9.0}
+    made.study.set_user_attr("holdout_look", None)
+
+    class Finished:
+        # What the tag is written to lies between the opening and the look.
+        def __getattr__(self, name):
+            made.study.set_user_attr("holdout_look", told)
+            return getattr(made.runs, name)
+
+    look = open_holdout(
+        made.study, made.record, made.candles, home=home, runs=Finished(), replications=100
+    )
+    assert look == first.model_copy(update={"sharpe": 9.0})
+
+
+def test_look_at_a_stretch_that_another_study_looked_at_says_so(home, market):
+    made = ready(home, market)
+    described_study(made.study._storage, "first", market, opened_at="2024-03-01T00:00:00+00:00")
+    look = look_at(made)
+    assert [one.study for one in look.seen_before] == ["first"]
+    said = "Part of this stretch was looked at before, by study first on 2024-03-01: this is no"
+    assert said in look.words
+    assert said in tags_of(made)["lstm.holdout_verdict"]
 
 
 def test_it_stays_closed_while_a_worker_may_find_a_better_trial(home, market):

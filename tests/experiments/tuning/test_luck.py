@@ -15,6 +15,7 @@ from experiments.overfitting import backtest_overfitting
 from experiments.significance import annualised_sharpe, measure_significance
 from experiments.superiority import beats_benchmark
 from experiments.tuning.luck import StudyLuck, study_luck
+from experiments.tuning.search_deflation import deflated_best, independent_trials
 from lightning_models.errors import ConfigError
 from lstm_strategies.performance import sharpe_ratio
 
@@ -111,9 +112,9 @@ def test_every_figure_is_that_of_its_own_module():
         own, market, periods_per_year=365.0, trades=9, seed=5, replications=100
     )
     assert (found.sharpe_low, found.sharpe_high) == (interval.sharpe_low, interval.sharpe_high)
-    deflated = deflated_sharpe(own, sharpes_of(returns))
-    assert found.deflated.probability == pytest.approx(deflated.probability)
-    assert found.deflated.expected_maximum == pytest.approx(deflated.expected_maximum)
+    deflated = deflated_best(returns, 4, trials=8)
+    assert found.deflated == deflated
+    assert found.independent == independent_trials(returns, 8)
     assert found.expected_maximum == pytest.approx(deflated.expected_maximum * np.sqrt(365.0))
     assert found.overfitting == backtest_overfitting(returns)
     test = beats_benchmark(returns, market, metric="sharpe", seed=5, replications=100)
@@ -121,21 +122,59 @@ def test_every_figure_is_that_of_its_own_module():
     assert (found.market_p, found.chosen_market_p) == (test.p_value, test.p_values[4])
 
 
-def test_trials_without_returns_scatter_at_least_as_an_estimate_without_skill():
-    returns = noise(401, 5, 3)
-    alike = returns[:, [0]] + 0.05 * returns
-    seen = sharpes_of(alike).var(ddof=1)
-    assert seen < 1.0 / 400.0
-    mixed = (5 * seen + 95 / 400.0) / 100
-    known = trials_with_variance(mixed)
-    found = judge(alike, pruned=80, earlier=15)
-    expected = deflated_sharpe(alike[:, found.chosen], known, trials=100)
-    assert found.deflated.expected_maximum == pytest.approx(expected.expected_maximum)
-    assert found.deflated.probability == pytest.approx(expected.probability)
+def rising(bars, trials, seed=0):
+    """A rising market, and trials that hold it with a little noise of their own."""
+    market = noise(bars, 1, seed)[:, 0] + 0.002
+    return market[:, None] + 0.02 * noise(bars, trials, seed + 1), market
 
 
-def trials_with_variance(variance):
-    return np.array([-1.0, 1.0]) * np.sqrt(variance / 2.0)
+def test_position_held_through_a_rising_market_is_led_by_what_was_not_shown():
+    returns, market = rising(900, 3)
+    found = judge(returns, market, replications=1000)
+    assert found.is_above_luck
+    assert not found.beats_market
+    assert found.exposure_may_explain
+    assert found.independent < 1.1
+    assert found.verdict.split(". ")[0].startswith(
+        f"The best of 3 trials is not shown to beat buy-and-hold (Sharpe ratio {found.sharpe:.2f} "
+        f"against {found.buy_and_hold:.2f}, p "
+    )
+    assert (
+        "), though it is above what luck explains at 95% confidence after 3 trials, as a position "
+        f"held through the rising market may be: the best of as many without skill is expected at "
+        f"{found.expected_maximum:.2f} (deflated Sharpe ratio 0.99; alike, they count as 1.0). "
+        in found.verdict
+    )
+    assert found.verdict.count(". ") == 3
+
+
+def test_exposure_explains_nothing_of_returns_that_do_not_move_with_the_market():
+    # As good as the market, and of their own.
+    apart = noise(900, 3, 5) + 0.002
+    found = judge(apart, rising(900, 1)[1], replications=1000)
+    assert found.is_above_luck
+    assert not found.beats_market
+    assert found.without_market > 0.95
+    assert not found.exposure_may_explain
+    assert "rising market" not in found.verdict
+    # Nor in a market that fell.
+    falling = judge(-apart, -rising(900, 1)[1] - 0.004)
+    assert not falling.exposure_may_explain
+
+
+def test_market_itself_has_nothing_left_without_the_market():
+    market = rising(900, 1)[1]
+    assert judge(np.column_stack([market, 2.0 * market]), market).without_market == 0.0
+    assert judge(noise(20, 2), noise(20, 1)[:, 0]).without_market is None
+
+
+def test_objective_other_than_the_sharpe_ratio_is_told_apart_from_what_is_tested():
+    plain = judge(noise(300, 5, 1)).verdict
+    assert "one half of the bars by their Sharpe ratio" in plain
+    assert "the study itself" not in plain
+    named = judge(noise(300, 5, 1), objective="log-loss").verdict
+    assert "; the study itself chose by log-loss, which this does not test. " in named
+    assert "log-loss" not in judge(noise(300, 1, 1), objective="log-loss").verdict
 
 
 def test_p_value_against_the_market_counts_the_trials_that_are_not_in_it():
@@ -153,14 +192,12 @@ def test_verdict_on_a_planted_gain():
     assert found.is_above_luck
     assert found.beats_market
     assert found.verdict == (
-        "The best of 20 trials is above what luck explains at 95% confidence after 20 trials: "
-        f"Sharpe ratio {found.sharpe:.2f}, where the best of as many without skill is expected at "
-        f"{found.expected_maximum:.2f} (deflated Sharpe ratio 0.99). Its 95% interval, were it the "
-        f"only trial, is {found.sharpe_low:.2f} to {found.sharpe_high:.2f}. It is shown to beat "
-        f"buy-and-hold, whose Sharpe ratio is {found.buy_and_hold:.2f} (p 0.001 after all trials). "
-        "Probability of backtest overfitting 0.00 over 20 trials: the best of one half of the bars "
-        "is above the median in the other half as well; it loses there in 0% of 12,870 splits. "
-        "Costs are included. This describes the period tested and promises nothing."
+        "The best of 20 trials is above what luck explains at 95% confidence after 20 trials, and "
+        f"better than buy-and-hold: Sharpe ratio {found.sharpe:.2f}, where the best of as many "
+        f"without skill is expected at {found.expected_maximum:.2f} (deflated Sharpe ratio 0.99); "
+        f"buy-and-hold's is {found.buy_and_hold:.2f} (p 0.001). Probability of backtest overfitting "
+        "0.00 over 20 trials: the best of one half of the bars by their Sharpe ratio is above the "
+        "median in the other half as well. Costs are included. This describes the period tested and promises nothing."
     )
 
 
@@ -169,28 +206,37 @@ def test_verdict_on_noise():
     assert not found.is_above_luck
     assert not found.beats_market
     assert found.verdict.startswith(
-        "The best of 50 trials is not distinguishable from luck: Sharpe ratio "
+        "The best of 50 trials is not distinguishable from luck and not shown to beat "
+        f"buy-and-hold: Sharpe ratio {found.sharpe:.2f}, where "
     )
-    assert "It is not shown to beat buy-and-hold, whose Sharpe ratio is " in found.verdict
+    assert "; 30 of the 50 trials, pruned, are not in it. " in found.verdict
     assert (
-        "The pruned are counted in the 50 and are not in that probability: 20 trials have returns. "
-        "Costs are not included: fees, slippage and funding would lower every figure."
+        " Costs are not included: fees, slippage and funding would lower every figure. "
         in found.verdict
     )
+    assert found.verdict.count(". ") == 3
 
 
 def test_trials_of_an_earlier_stage_are_spoken_of():
     verdict = judge(noise(200, 3, 1), pruned=4, earlier=5).verdict
     assert "The best of 12 trials" in verdict
-    assert "The others, pruned or earlier, are counted in the 12 and are not in that" in verdict
+    assert "; 9 of the 12 trials, pruned or earlier, are not in it." in verdict
 
 
 def test_other_trial_than_the_chosen_one_may_beat_the_market():
     found = judge(skilled(600, 10, 1), chosen=0, replications=1000)
     assert not found.is_above_luck
     assert not found.beats_market
-    assert "It is not shown to beat buy-and-hold" in found.verdict
-    assert "; another trial is (p 0.001)." in found.verdict
+    assert "luck and not shown to beat buy-and-hold" in found.verdict
+    assert found.market_p < 0.025 < found.chosen_market_p
+
+
+def test_trial_that_lost_less_than_the_market_is_luck_though_better_than_it():
+    returns, market = noise(600, 5, 1), noise(600, 1, 2)[:, 0] - 0.004
+    found = judge(returns, market, replications=1000)
+    assert found.verdict.startswith(
+        "The best of 5 trials is not distinguishable from luck, though shown to beat buy-and-hold: "
+    )
 
 
 def test_only_trial_is_no_search():
@@ -198,7 +244,8 @@ def test_only_trial_is_no_search():
     assert found.expected_maximum == 0.0
     assert found.is_above_luck
     assert found.verdict.startswith(
-        "The only trial is above what luck explains at 95% confidence after one trial: Sharpe "
+        "The only trial is above what luck explains at 95% confidence after one trial, and better "
+        "than buy-and-hold: Sharpe "
     )
     assert "where 0 is expected without skill" in found.verdict
     assert "No probability of backtest overfitting: one trial is no choice." in found.verdict
@@ -206,7 +253,7 @@ def test_only_trial_is_no_search():
     last = judge(noise(300, 1, 1) + 0.0012, pruned=999)
     assert last.expected_maximum == pytest.approx(3.255 * np.sqrt(365.0 / 299.0), rel=1e-3)
     assert LUCK in last.verdict
-    assert "1 trial has returns" in last.verdict
+    assert "999 of the 1,000 trials, pruned, are not in it" not in last.verdict
 
 
 def test_best_trial_that_never_traded_is_luck_and_beats_nothing():

@@ -14,12 +14,14 @@ from experiments.report.study_page import write_study
 from experiments.tuning.holdout import open_holdout
 from experiments.tuning.luck import study_luck
 from experiments.tuning.orphans import run_again
+from experiments.tuning.ownership import end_worker, register_worker
 from experiments.tuning.reporting import StudyReport, aligned, report_study
+from experiments.tuning.storage import open_storage
 from experiments.tuning.study_figures import StudyFigures
 from experiments.tuning.trial_runs import TrialReturns
 from lightning_models import simulate_market
 from lightning_models.errors import StorageError
-from tests.experiments.tuning.made_study import make_study
+from tests.experiments.tuning.made_study import described_study, make_study
 
 BARS = 400
 
@@ -223,13 +225,17 @@ def test_of_two_objectives_the_front_is_told_and_its_best_in_the_first_is_chosen
     assert report.best.number == 1
     assert report.luck.chosen == 1
     assert len(report.commands) == 2
+    assert report.gain_words == (
+        "Of 4 complete trials 3 are on the front, where none is better than another in both "
+        "objectives: 0, 1, 2. Trial 1, the best of them in log_loss: log_loss 0.5; "
+        "sharpe_ratio 0.2."
+    )
 
 
 def test_report_lies_in_the_home_by_default_and_says_what_it_said(told):
     made, report = told
     folder = made.home.reports / "made"
-    assert {"report.html", "result.json", "made-best.yaml"} < names_in(folder)
-    assert "figures/history.html" in names_in(folder)
+    assert names_in(folder) == {"report.html", "result.json", "made-best.yaml"}
     read = StudyReport.model_validate_json((folder / "result.json").read_text())
     assert read == report
     assert report.preset == str(folder / "made-best.yaml")
@@ -252,7 +258,6 @@ def test_preset_is_the_best_trials_configuration(told):
 
 def test_the_same_is_logged_to_the_studys_run(told):
     made, report = told
-    reports = made.home.reports / "made"
     run = client_of(made).get_run(made.runs.parent)
     assert run.data.tags["lstm.verdict"] == report.verdict
     assert run.data.tags["lstm.best_trial"] == "4"
@@ -263,8 +268,17 @@ def test_the_same_is_logged_to_the_studys_run(told):
     assert metrics["luck/market_p"] == report.luck.market_p
     assert metrics["trials/counted"] == 14.0
     assert {"report.html", "result.json", "made-best.yaml"} <= artifacts_of(made)
-    drawn = {str(path.relative_to(reports)) for path in reports.glob("figures/*")}
-    assert artifacts_of(made, "figures") == drawn
+    assert {"figures/history.html", "figures/slice.html"} <= artifacts_of(made, "figures")
+
+
+def test_figures_by_themselves_are_logged_by_the_last_worker(home):
+    made = searched(home, 3)
+    owner = register_worker(made.study)
+    report_of(made)
+    assert artifacts_of(made) == {"report.html", "result.json", "made-best.yaml"}
+    end_worker(made.study, owner)
+    report_of(made)
+    assert "figures/history.html" in artifacts_of(made, "figures")
 
 
 def test_later_report_takes_the_place_of_an_earlier_one(home, tmp_path):
@@ -324,6 +338,31 @@ def test_unopened_holdout_is_said_to_be_so_and_training_on_it_to_be_a_look(told)
     _, report = told
     assert report.verdict.endswith("The holdout from 2020-01-27 on was not opened.")
     assert "is a look at it" in report.warning
+
+
+def test_holdout_that_another_study_looked_at_is_said_to_be_no_unseen_one(told, home):
+    _, unseen = told
+    assert unseen.seen_before == ()
+    assert "looked at before" not in unseen.verdict + unseen.warning
+    made = searched(home, 3, holdout=0.2)
+    described_study(
+        open_storage(None, home=home, name="first"),
+        "first",
+        made.candles,
+        opened_at="2024-03-01T00:00:00+00:00",
+    )
+    report = report_of(made)
+    said = "Part of this stretch was looked at before, by study first on 2024-03-01"
+    assert said in report.holdout_words
+    assert said in report.verdict
+    assert "A part of the holdout was looked at before" in report.warning
+    heading = Path(report.preset).read_text().partition("\nnetwork")[0]
+    folded = " ".join(heading.replace("#", " ").split())
+    assert said in folded
+    assert report.warning in folded
+    result = Path(report.preset).with_name("result.json")
+    written = StudyReport.model_validate_json(result.read_text())
+    assert [one.study for one in written.seen_before] == ["first"]
 
 
 def test_unfinished_look_is_told(home):

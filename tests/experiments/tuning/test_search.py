@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -15,7 +17,9 @@ from optuna.trial import TrialState
 from experiments.child_runs import PARENT_TAG
 from experiments.settings import validated
 from experiments.tuning.config import StudyConfig
-from experiments.tuning.holdout import open_holdout
+from experiments.tuning.holdout import holdout_opened, open_holdout
+from experiments.tuning.holdout_opening import claimed_for, write_opening
+from experiments.tuning.ownership import this_process
 from experiments.tuning.score import FoldScore, TrialScore
 from experiments.tuning.search import tune
 from experiments.tuning.storage import open_storage
@@ -50,6 +54,10 @@ def market():
 def trials_of(home, name="tried"):
     storage = open_storage(None, home=home, name=name)
     return optuna.load_study(study_name=name, storage=storage).get_trials()
+
+
+def opened_study(home, name):
+    return optuna.load_study(study_name=name, storage=open_storage(None, home=home, name=name))
 
 
 def runs_of(home, result):
@@ -193,6 +201,63 @@ def test_a_trial_whose_values_do_not_fit_together_fails_alone(home, market):
     assert result.progress.complete
     for one in failed:
         assert (one.params["network.rows"], one.params["data.lookback"]) == (10, 8)
+
+
+def test_a_trials_error_is_kept_as_one_line_without_passwords(home, market):
+    told = "postgresql://me:pass word@db/x\nis \x1b[31mgone: " + "why? " * 200
+
+    def failing(trial, candidate, candles):
+        if trial.number == 1:
+            raise RuntimeError(told)
+        if trial.number == 2:
+            # The cut falls into the password.
+            raise TrainingError("x" * 380 + " postgresql://me:" + "secret" * 20 + "@db/x")
+        return squared(trial, candidate, candles)
+
+    result = tune(study_of(), market, home=home, objective=failing)
+    runs = runs_of(home, result)
+    for trial in trials_of(home)[1:3]:
+        kept = trial.user_attrs["error"]
+        assert kept == runs[trial.number].data.tags["lstm.error"]
+        assert len(kept) <= 400
+        assert kept.isprintable()
+        assert "word" not in kept
+        assert "secret" not in kept
+    first = trials_of(home)[1].user_attrs["error"]
+    assert first.startswith("RuntimeError: postgresql://me:***@db/x is [31mgone: why?")
+    assert first.endswith("… (in failing, line " + first.rpartition(" ")[2])
+
+
+def test_a_score_that_cannot_be_kept_fails_its_trial_alone_and_says_why(home, market):
+    def wrong(trial, candidate, candles):
+        if trial.number == 1:
+            return TrialScore((math.nan,), ())
+        if trial.number == 2:
+            return TrialScore((1.0, 2.0), ())
+        return squared(trial, candidate, candles)
+
+    result = tune(study_of(), market, home=home, objective=wrong)
+    assert (result.progress.complete, result.progress.failed) == (2, 2)
+    errors = [one.user_attrs["error"] for one in trials_of(home)[1:3]]
+    assert errors[0] == "the objective is nan, which is no number to compare"
+    assert errors[1].startswith("the objective returned 2 values, and the study has 1 objective")
+
+
+def test_any_name_of_a_choice_is_logged_and_is_text_in_the_report(home, market):
+    names = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "50 % & 'more'"]
+    space = {"network.l2": {"choices": dict(zip(names, (0.01, 0.1, 1.0), strict=True))}}
+    grid = optuna.samplers.GridSampler({"network.l2": names}, seed=1)
+    result = tune(study_of(space=space), market, home=home, sampler=grid)
+    assert result.progress.failed == 0
+    parameters = MlflowClient(home.tracking_uri).get_run(result.run_id).data.params
+    assert json.loads(parameters["study.space.network.l2"]) == {
+        "choices": space["network.l2"]["choices"],
+        "when": {},
+    }
+    page = Path(result.report.preset).with_name("report.html").read_text(encoding="utf-8")
+    assert "alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -396,6 +461,46 @@ def test_no_trial_is_added_once_the_holdout_was_opened(home, market):
     with pytest.raises(ConfigError, match="its holdout was opened on"):
         tune(later, market, home=home)
     assert len(trials_of(home)) == 4
+
+
+def test_a_study_far_after_an_opened_one_neither_goes_on_nor_is_opened(home, market):
+    chain = [
+        study_of(),
+        study_of(name="later", preset=None, after="tried"),
+        study_of(name="last", preset=None, after="later"),
+    ]
+    for one in chain:
+        tune(one, market, home=home, objective=squared)
+    more = {"stopping": {"trials": 6}}
+    last = study_of(name="last", preset=None, after="later", **more)
+    assert tune(last, market, home=home, objective=squared).progress.complete == 6
+    first = opened_study(home, "tried")
+    with claimed_for(first, first.best_trial.number):
+        write_opening(first, first.best_trial.number)
+    for name in ("last", "last-2"):
+        again = last.model_copy(update={"name": name})
+        with pytest.raises(ConfigError, match=f"study {name}: it comes after tried, and the study"):
+            tune(again, market, home=home, objective=squared)
+    study = opened_study(home, "last")
+    record = read_record(study)
+    runs = StudyRuns(home, "last", key=record.key, parent=record.run_id)
+    with pytest.raises(ConfigError, match="holdout of the study last is that of tried too"):
+        open_holdout(study, record, market, home=home, runs=runs)
+    assert holdout_opened(study) is None
+
+
+def test_a_worker_ends_once_somebody_is_about_to_open_the_holdout(home, market):
+    def claims(trial, candidate, candles):
+        if trial.number == 1:
+            owner = this_process().model_copy(update={"id": "another"})
+            now = {"trial": 0, "opened_at": "2024-03-01T00:00:00+00:00"}
+            claim = {**now, "owner": owner.as_attribute()}
+            opened_study(home, "tried").set_user_attr("holdout_claim:another", claim)
+        return squared(trial, candidate, candles)
+
+    result = tune(study_of(), market, home=home, objective=claims)
+    assert result.ended == "its holdout was opened"
+    assert result.progress.complete == 2
 
 
 def test_a_worker_that_joins_with_more_trials_is_heard(home, market):

@@ -217,6 +217,9 @@ def test_a_trial_is_restored_from_what_optuna_keeps():
             "needs when: {network.kind: …}",
         ),
         ({"backtest.min_confidence": [0.5]}, "no forecast objective depends on"),
+        ({"network": {"dropout": {"low": 0.1, "high": 0.2}}}, "as network.dropout: {…}"),
+        ({"data.lookback": {"low": 20, "high": 10**30}}, "high is beyond 2**53"),
+        ({"data.lookback": {"choices": {"a\nb": 20}}}, "characters that cannot be printed"),
     ],
 )
 def test_a_space_that_cannot_work_is_refused_before_the_first_trial(parameters, told):

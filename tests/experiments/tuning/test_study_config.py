@@ -71,6 +71,24 @@ def test_what_cannot_be_meant_is_refused(further, told):
     assert told in str(refused.value)
 
 
+def test_a_field_that_is_there_twice_is_told_with_both_lines(tmp_path):
+    path = tmp_path / "study-mine.yaml"
+    path.write_text(
+        "preset: univariate\nspace:\n  data.lookback: [30, 60]\n  data.lookback: [20, 90]\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_study(path)
+    assert "line 4, column 3: data.lookback is there twice, first on line 3" in str(refused.value)
+
+
+def test_a_fold_of_a_few_trades_does_not_count_unless_asked_for():
+    assert study(objective={"kind": "trading"}).objective[0].min_trades == 5
+    asked = study(objective={"kind": "trading", "min_trades": 0})
+    assert asked.objective[0].min_trades == 0
+    with pytest.raises(ConfigError, match="min_trades=-1: give at least 0"):
+        study(objective={"kind": "trading", "min_trades": -1})
+
+
 def test_a_study_is_called_by_its_file(tmp_path):
     path = tmp_path / "study-mine.yaml"
     path.write_text(yaml.safe_dump({key: BASIC[key] for key in ("preset", "space")}))

@@ -57,8 +57,42 @@ def test_standing_aside_has_the_worst_drawdown():
     idle = symbol_with(trades=0, max_drawdown=0.0, max_drawdown_pct=0.0)
     assert figure("max_drawdown_pct", [idle, idle]) == 100.0
     assert figure("max_drawdown", [idle]) == 1_000.0
-    # A symbol that was not traded hides nothing of another one's fall, and adds nothing to it.
-    assert figure("max_drawdown_pct", [idle, symbol_with(max_drawdown_pct=8.0)]) == 8.0
+    assert figure("max_drawdown_pct", [idle, symbol_with(max_drawdown_pct=8.0)]) == 54.0
+    assert figure("max_drawdown", [idle, symbol_with(max_drawdown=80.0)]) == 540.0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_small_trade_in_one_symbol_of_ten_has_no_small_drawdown(name):
+    idle = symbol_with(trades=0, max_drawdown=0.0, max_drawdown_pct=0.0)
+    small = symbol_with(trades=1, max_drawdown=0.1, max_drawdown_pct=0.01)
+    real = symbol_with(trades=20, max_drawdown=120.0, max_drawdown_pct=12.0)
+    assert figure(name, [small] + [idle] * 9) > figure(name, [real] * 10)
+    # By the traded symbols alone it would have been the best there is.
+    assert figure(name, [small]) < figure(name, [real] * 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "lucky"), [("win_rate", 100.0), ("profit_factor", 10.0), ("sharpe_ratio", 4.0)]
+)
+def test_a_few_lucky_trades_gain_nothing(name, lucky):
+    figures = {"win_rate": 100.0, "profit_factor": None, "sharpe_ratio": 4.0}
+    few, enough = symbol_with(trades=2, **figures), symbol_with(trades=3, **figures)
+    assert figure(name, [few, few], min_trades=5) == 0.0
+    assert figure(name, [few, enough], min_trades=5) == lucky
+    assert figure(name, [few, few]) == lucky
+
+
+def test_what_a_few_trades_lost_is_lost():
+    few = symbol_with(trades=1, sharpe_ratio=-3.0, total_return=-500.0)
+    assert figure("sharpe_ratio", [few], min_trades=5) == -3.0
+    assert figure("annualized_return", [few], min_trades=5) < 0.0
+
+
+def test_a_few_trades_have_the_worst_drawdown():
+    few = symbol_with(trades=4, max_drawdown=1.0, max_drawdown_pct=0.1)
+    assert figure("max_drawdown_pct", [few], min_trades=5) == 100.0
+    assert figure("max_drawdown", [few], min_trades=5) == 1_000.0
+    assert figure("max_drawdown_pct", [few], min_trades=4) == 0.1
 
 
 @pytest.mark.parametrize("name", ["sortino_ratio", "profit_factor"])

@@ -85,6 +85,7 @@ def test_a_trials_run_says_all_of_it(runs, client):
             drawn={"network.units": "[8, 8]", "data.lookback": 30},
             configuration={"network.units": [8, 8], "data.lookback": 30, "data.mode": "window"},
             values=(0.5,),
+            objectives=("log_loss",),
             folds=whole.folds,
             epochs=(0.7, 0.6),
         ),
@@ -103,7 +104,8 @@ def test_a_trials_run_says_all_of_it(runs, client):
     assert json.loads(found.data.tags["lstm.configuration"])["data.mode"] == "window"
     assert found.data.metrics == {
         "value": 0.5,
-        "fold/value": 0.5,
+        "objective/log_loss": 0.5,
+        "fold/objective/log_loss": 0.5,
         "fold/auc": 0.55,
         "val/log_loss": 0.6,
         "epochs_trained": 2.0,

@@ -24,6 +24,7 @@ DATA = StudyData(
     market="continuous",
     fingerprint="0" * 64,
     holdout_from=0,
+    until=1,
     sources=("my data/BTC_USDT.parquet",),
 )
 
