@@ -99,9 +99,7 @@ def test_planted_gain_of_one_trial_among_alike_ones_is_found(studies):
     # Stated error: at least 90 of 100 of a Sharpe ratio of 0.25 a bar over 400 bars, among ten
     # trials that correlate by a half.
     planted = np.where(np.arange(10) == 3, 0.0025, 0.0)
-    found = [
-        probability(with_correlation(0.5, 400, 10, seed) + planted) for seed in range(studies)
-    ]
+    found = [probability(with_correlation(0.5, 400, 10, seed) + planted) for seed in range(studies)]
     assert np.mean(np.array(found) >= 0.95) >= 0.9
 
 
