@@ -339,6 +339,11 @@ def test_worker_keeps_one_connection(postgres: PostgresDatabase) -> None:
         list(pool.map(storage.get_all_trials, [study] * 20))
     counted = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     with storage.engine.connect() as connection:
+        for _ in range(50):
+            # A server takes a moment to see that a client has hung up.
+            if connection.exec_driver_sql(counted).scalar() == 1:
+                break
+            connection.exec_driver_sql("SELECT pg_sleep(0.1)")
         assert connection.exec_driver_sql(counted).scalar() == 1
 
 
