@@ -145,6 +145,9 @@ class Worker:
         self._began = time.monotonic()
         self._reason = ""
         self._owner: Owner | None = None
+        # Optuna's id of the trial under way.
+        self._at: int | None = None
+        self._interrupted = False
 
     def run(self) -> str:
         """Take trials until the study is done.
@@ -187,16 +190,31 @@ class Worker:
                 self._study.optimize(
                     self._objective,
                     catch=(_TrialFailedError,),
-                    callbacks=[*self._callbacks, self._after_trial],
+                    callbacks=[self._has_told, *self._callbacks, self._after_trial],
                 )
-            except UpdateFinishedTrialError:
+            except (UpdateFinishedTrialError, ValueError, AssertionError):
+                # Optuna says in any of these ways that the trial had ended before its worker did.
+                if not self._was_taken():
+                    raise
                 # Slow to answer, this worker was taken for dead, and another one runs the trial.
                 _log.warning("a trial of this worker was given to another one meanwhile")
+                if self._interrupted:
+                    raise KeyboardInterrupt from None
                 register_worker(self._study)
                 continue
             if not self._reason:
                 self._reason = "stopped by a callback"
                 return
+
+    def _was_taken(self) -> bool:
+        # What it was at has ended, and it has not told so itself.
+        if self._at is None:
+            return False
+        return self._study._storage.get_trial(self._at).state.is_finished()
+
+    def _has_told(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        del study, trial
+        self._at = None
 
     def _is_done(self) -> bool:
         self._reason = self._why_done()
@@ -261,6 +279,7 @@ class Worker:
 
     def _objective(self, trial: optuna.Trial) -> float | Sequence[float]:
         assert self._owner is not None
+        self._at = trial._trial_id
         record_owner(trial, self._owner)
         self._tell()
         watch = TrialWatch(trial, self._work.config)
@@ -274,6 +293,7 @@ class Worker:
             self._log(begun, "pruned", watch.folds, watch.epochs)
             raise
         except (KeyboardInterrupt, TrainingInterrupted):
+            self._interrupted = True
             self._stopped(trial, begun)
             raise KeyboardInterrupt from None
         except StorageError as error:

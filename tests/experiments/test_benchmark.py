@@ -46,6 +46,7 @@ def test_the_benchmarks_that_are_promised_are_there():
         "memory",
         "sequence",
         "univariate",
+        "tune",
         "peers",
     ]
 

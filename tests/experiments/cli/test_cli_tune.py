@@ -519,14 +519,14 @@ import signal
 from pathlib import Path
 from lightning_models.features import register_feature
 
-def own_close(ohlcv):
+def squeeze(ohlcv):
     asked = Path({file!r})
     if asked.exists():
         asked.unlink()
         signal.raise_signal(signal.SIGINT)
     return ohlcv[:, 3]
 
-register_feature("own_close", own_close, warmup=0)
+register_feature("squeeze", squeeze, warmup=0)
 """
 
 
@@ -540,7 +540,7 @@ def test_ctrl_c_marks_the_trial_and_says_how_to_go_on(cli, market, home, tmp_pat
     ]  # fmt: skip
     ended = cli(
         "tune", "--study", "study-baseline", "--data", market.sim_file, *QUICK, *options,
-        "--set", "settings.data.features=[own_close]",
+        "--set", "settings.data.features=[squeeze]",
     )  # fmt: skip
     ended.failed("study baseline was stopped", "the trial under way is marked")
     words = shlex.split(ended.err.partition("Go on with ")[2])

@@ -19,7 +19,8 @@ from experiments.settings import validated
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.holdout import holdout_opened, open_holdout
 from experiments.tuning.holdout_opening import claimed_for, write_opening
-from experiments.tuning.ownership import this_process
+from experiments.tuning.orphans import run_again
+from experiments.tuning.ownership import end_worker, live_workers, this_process
 from experiments.tuning.score import FoldScore, TrialScore
 from experiments.tuning.search import tune
 from experiments.tuning.storage import open_storage
@@ -137,6 +138,58 @@ def test_any_sampler_of_optunas_draws_the_trials(home, market):
     tune(study_of(preset_first=False), market, home=home, objective=squared, sampler=grid)
     drawn = {one.params["network.l2"] for one in trials_of(home)}
     assert drawn == {1e-3, 1e-2, 1e-1}
+
+
+def take_for_dead(home, trial):
+    """Do what a worker of another machine does, once the heartbeats have stayed out."""
+    storage = open_storage(None, home=home, name="tried")
+    seen = optuna.load_study(study_name="tried", storage=storage)
+    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    end_worker(seen, this_process())
+    run_again(seen, seen.trials[trial.number])
+
+
+@pytest.mark.parametrize(
+    "ends", [None, ValueError("of its own"), optuna.TrialPruned()], ids=["value", "error", "pruned"]
+)
+def test_worker_that_was_taken_for_dead_says_that_it_is_there_and_goes_on(
+    home, market, caplog, ends
+):
+    at_it = {}
+
+    def fall_silent(trial, candidate, candles):
+        if trial.number == 1:
+            take_for_dead(home, trial)
+        storage = open_storage(None, home=home, name="tried")
+        seen = optuna.load_study(study_name="tried", storage=storage)
+        at_it[trial.number] = [one.owner for one in live_workers(seen)]
+        if trial.number == 1 and ends is not None:
+            raise ends
+        return squared(trial, candidate, candles)
+
+    result = tune(study_of(), market, home=home, objective=fall_silent)
+    assert "was given to another one meanwhile" in caplog.text
+    here = [this_process()]
+    assert at_it == {0: here, 1: [], 2: here, 3: here, 4: here}
+    assert (result.progress.complete, result.progress.again) == (4, 1)
+
+
+def test_ctrl_c_ends_a_worker_whose_trial_was_taken_too(home, market):
+    def fall_silent(trial, candidate, candles):
+        take_for_dead(home, trial)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(study_of(), market, home=home, objective=fall_silent)
+    assert [one.state for one in trials_of(home)] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_error_of_a_callback_is_no_sign_that_a_trial_was_taken(home, market):
+    def refuse(study, trial):
+        raise ValueError("of a callback")
+
+    with pytest.raises(ValueError, match="of a callback"):
+        tune(study_of(), market, home=home, objective=squared, callbacks=[refuse])
 
 
 def test_trial_whose_end_the_tracking_server_did_not_take_is_run_again(home, market):
