@@ -32,8 +32,8 @@ def quick_study(name, cost):
     )
 
 
-def verdict(home, *, seed, signal, cost):
-    market = simulate_market(candles=1500, seed=seed, signal=signal)
+def verdict(home, *, seed, signal, cost, candles=1500):
+    market = simulate_market(candles=candles, seed=seed, signal=signal)
     result = tune(quick_study(f"seed-{seed}-{signal}", cost), market, home=home)
     assert result.progress.complete == 6
     return result.report.luck.verdict
@@ -62,5 +62,7 @@ def test_of_100_studies_without_a_signal_at_least_90_are_not_distinguishable_fro
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_of_100_studies_of_a_planted_signal_at_least_90_find_it(home):
-    told = [verdict(home, seed=seed, signal=0.45, cost=0.0004) for seed in range(100)]
+    # Over the quick study's 331 bars out of sample not even its only trial would be told from
+    # luck that often: 36 of 40 were.
+    told = [verdict(home, seed=seed, signal=0.45, cost=0.0004, candles=4000) for seed in range(100)]
     assert sum(LUCK not in one for one in told) >= 90
