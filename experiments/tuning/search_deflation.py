@@ -119,7 +119,7 @@ def independent_trials(returns: Floats, trials: int) -> float:
     mean = (float(total @ total) - moving) / (complete * (complete - 1))
     alike = min(1.0, max(0.0, round(mean, 9)))
     own_share = math.sqrt(1.0 - alike * alike)
-    return trials - (complete - 1) * (1.0 - own_share)
+    return float(trials - (complete - 1) * (1.0 - own_share))
 
 
 def scaled(returns: Floats) -> Floats:
