@@ -128,16 +128,17 @@ def test_what_was_finished_is_neither_done_nor_given_again(log):
 
 def test_results_that_nobody_has_asked_for_yet_outlive_a_lost_worker(log):
     found = {}
-    for name, number in attempts(log, "a", "lost", "b", "c", after={"lost": ("looked",)}):
-        assert name not in found
-        found[name] = number
-        if name == "a":
-            # The other worker is handed c once b's result is here.
-            until(lambda: "c" in log.read_text().split())
-            workers = children()
-            assert len(workers) >= 2
-            Path(f"{log}-looked").touch()
-            until(lambda gone=workers.isdisjoint: gone(children()))
+    with closing(attempts(log, "a", "lost", "b", "c", after={"lost": ("looked",)})) as running:
+        for name, number in running:
+            assert name not in found
+            found[name] = number
+            if name == "a":
+                # The other worker is handed c once b's result is here.
+                until(lambda: "c" in log.read_text().split())
+                workers = children()
+                assert len(workers) >= 2
+                Path(f"{log}-looked").touch()
+                until(lambda gone=workers.isdisjoint: gone(children()))
     assert set(found) == {"a", "lost", "b", "c"}
     assert (found["b"], found["lost"]) == (1, 2)
 
@@ -160,7 +161,8 @@ def test_losses_with_a_result_in_between_do_not_add_up(log):
 
 def children():
     found = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+        # Told no width, ps would cut each line at what COLUMNS says.
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
         capture_output=True, text=True, check=False,
     ).stdout  # fmt: skip
     return {line.split()[0] for line in found.splitlines() if "popen_loky" in line}

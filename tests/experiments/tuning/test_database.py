@@ -66,8 +66,8 @@ def hear() -> Iterator[Callable[[str], threading.Event]]:
         log.removeHandler(handler)
 
 
-def opened(url: str, delays: Sequence[float] = SOON) -> Database:
-    return open_database(url, heartbeat=1, grace=2, delays=delays)
+def opened(url: str, delays: Sequence[float] = SOON, *, grace: int = 2) -> Database:
+    return open_database(url, heartbeat=1, grace=grace, delays=delays)
 
 
 def plain(url: str) -> RDBStorage:
@@ -241,7 +241,7 @@ class TestHeartbeat:
     def test_old_heartbeats_are_no_death_until_each_worker_had_time_for_its_next(
         self, postgres: PostgresDatabase
     ) -> None:
-        storage = opened(postgres.url)
+        storage = opened(postgres.url, grace=600)
         study, trial = begun(storage)
         storage.record_heartbeat(trial)
         with storage.engine.begin() as connection:
@@ -253,7 +253,7 @@ class TestHeartbeat:
         assert storage._get_stale_trial_ids(study) == []
         storage._reached_since = -math.inf
         assert storage._get_stale_trial_ids(study) == [trial]
-        reason = "its worker has not been heard of for 2 s"
+        reason = "its worker has not been heard of for 600 s"
         assert storage.get_trial(trial).user_attrs == {"error": reason}
 
 
