@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from experiments.tuning.holdout_look import HoldoutLook
 from experiments.tuning.ownership import Owner, this_process
-from experiments.tuning.study_record import read_record
+from experiments.tuning.study_record import attributes_of, read_record
 from lightning_models.candles import iso_utc
 from lightning_models.errors import ConfigError
 
@@ -256,13 +256,13 @@ def write_opening(study: optuna.Study, trial: int) -> HoldoutOpening:
 
 
 def _read(study: optuna.Study) -> tuple[Mapping[str, Any], list[_Claim]]:
-    kept: Mapping[str, Any] = study.user_attrs
+    kept = attributes_of(study)
     claims = _claims(kept)
     if not claims:
         return kept, claims
     dead = {one.key for one in claims if one.owner.is_alive() is False}
     # Read after its death: until then it may have opened it.
-    kept = study.user_attrs
+    kept = attributes_of(study)
     return kept, [one for one in _claims(kept) if one.key not in dead]
 
 

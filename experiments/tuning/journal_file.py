@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,6 +60,12 @@ class JournalFile(JournalFileBackend):
         self._patience = patience
         _check_is_journal(path)
         super().__init__(str(path))
+        # One for each thread behind this name.
+        self._flock = FileLock(f"{path}.flock", timeout=patience, poll_interval=POLL)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open it anew in another process: a lock is held by a process."""
+        return partial(JournalFile, patience=self._patience), (self.path,)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the records from a number on, without a last one that is not whole."""
@@ -91,9 +98,8 @@ class JournalFile(JournalFileBackend):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = FileLock(f"{self.path}.flock", timeout=self._patience, poll_interval=POLL)
         try:
-            lock.acquire()
+            self._flock.acquire()
         except Timeout as error:
             raise StorageError(
                 f"another process has been writing the journal {self.path} for "
@@ -103,7 +109,7 @@ class JournalFile(JournalFileBackend):
         try:
             yield
         finally:
-            lock.release()
+            self._flock.release()
 
     @contextmanager
     def _opened(self) -> Iterator[FileIO]:

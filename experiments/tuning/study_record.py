@@ -31,6 +31,7 @@ __all__ = [
     "StudyData",
     "StudyRecord",
     "ask_to_stop",
+    "attributes_of",
     "changes",
     "clear_stop",
     "find_record",
@@ -316,7 +317,27 @@ def clear_stop(study: optuna.Study) -> None:
 
 def is_asked_to_stop(study: optuna.Study) -> bool:
     """Return whether workers should end."""
-    return study.user_attrs.get(_STOP) is not None
+    return attributes_of(study).get(_STOP) is not None
+
+
+def attributes_of(study: optuna.Study) -> Mapping[str, Any]:
+    """Return a study's user attributes to read, without the copy that Optuna makes of them all.
+
+    Parameters
+    ----------
+    study
+        Whichever.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> study = optuna.create_study()
+    >>> study.set_user_attr("candles", "6h")
+    >>> attributes_of(study)["candles"]
+    '6h'
+    """
+    kept: Mapping[str, Any] = study._storage.get_study_user_attrs(study._study_id)
+    return kept
 
 
 def _claim(study: optuna.Study, key: str) -> None:

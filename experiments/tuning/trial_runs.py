@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 from optuna.trial import FrozenTrial, TrialState
+from pyarrow import parquet
 from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.child_runs import PARENT_TAG
@@ -393,10 +395,11 @@ class StudyRuns:
 
     def _log_returns(self, artifacts: str, score: TrialScore) -> None:
         stamps, returns, market = score.series()
-        table = pd.DataFrame({"time": stamps, "returns": returns, "market": market})
+        table = pa.table({"time": stamps, "returns": returns, "market": market})
         with tempfile.TemporaryDirectory(prefix="lstm-returns-") as scratch:
             path = Path(scratch) / RETURNS_FILE
-            table.to_parquet(path, index=False)
+            # No two returns are alike: a dictionary of them would cost more than the file.
+            parquet.write_table(table, path, use_dictionary=False)
             # Beside the run's own address: asking for it again would cost a transaction.
             log: Any = get_artifact_repository(artifacts).log_artifact
             log(os.fspath(path))

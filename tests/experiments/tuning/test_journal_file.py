@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import resource
 from pathlib import Path
 
@@ -172,6 +173,21 @@ def test_processes_that_write_at_once_lose_no_trial(path: Path) -> None:
         assert [each.end() for each in (one, two, three)] == [0, 0, 0]
     assert [trial.number for trial in study.trials] == list(range(36))
     assert all(trial.value is not None for trial in study.trials)
+
+
+def test_threads_that_write_at_once_lose_no_trial(path: Path) -> None:
+    study = optuna.create_study(storage=open_journal(path), study_name="study")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=24, n_jobs=4)
+    assert [one.number for one in study.trials] == list(range(24))
+    again = optuna.load_study(storage=open_journal(path), study_name="study")
+    assert [one.values for one in again.trials] == [one.values for one in study.trials]
+
+
+def test_study_that_is_sent_to_another_process_writes_the_same_journal(path: Path) -> None:
+    study = optuna.create_study(storage=open_journal(path), study_name="study")
+    sent = pickle.loads(pickle.dumps(study))
+    sent.tell(sent.ask(), 0.5)
+    assert [one.value for one in study.trials] == [0.5]
 
 
 def test_line_that_does_not_fit_on_the_disk_leaves_the_journal_as_it_was(path: Path) -> None:
