@@ -21,6 +21,7 @@ from experiments.cli.console import (
     show_table,
 )
 from experiments.cli.logs import quiet_mlflow
+from experiments.cli.stored_study import refuse_stored_analyst, study_candles, study_record
 from experiments.cli.study_progress import ShownProgress
 from experiments.cli.tune_notes import LOADING, stop_is_noted, under_way
 from experiments.cli.tune_options import (
@@ -44,8 +45,6 @@ from experiments.cli.tune_study import (
     show_report,
     status_command,
     stop_command,
-    study_candles,
-    study_record,
 )
 from experiments.cli.tune_tables import standing_table
 
@@ -184,6 +183,7 @@ def resume_command(
     from lightning_models.home import find_home
 
     record = study_record(opened)
+    refuse_stored_analyst(place, opened, record)
     config = load_study(record.config, work.all_settings())
     sources = _sources(data) if data else list(record.data.sources)
     candles = study_candles(record, data)

@@ -19,6 +19,7 @@ from experiments.cli.console import (
 from experiments.cli.logs import quiet_mlflow
 from experiments.cli.secrets import redacted
 from experiments.cli.settings import no_settings
+from experiments.cli.stored_study import refuse_stored_analyst, study_candles, study_record
 from experiments.cli.tune_notes import under_way
 from experiments.cli.tune_options import (
     NameOption,
@@ -37,15 +38,12 @@ if TYPE_CHECKING:
 
     from experiments.tuning.study_record import StudyRecord
     from experiments.tuning.study_report import StudyReport
-    from lightning_models.candles import Candles
 
 __all__ = [
     "report_command",
     "show_report",
     "status_command",
     "stop_command",
-    "study_candles",
-    "study_record",
 ]
 
 _MOST_ERRORS: Final = 5
@@ -171,6 +169,8 @@ def report_command(
 
         raise ConfigError(f"--trial {trial} says what to open the holdout for: add --open-holdout")
     record = study_record(opened)
+    if open_holdout:
+        refuse_stored_analyst(place, opened, record)
     with under_way("loading torch and MLflow"):
         from experiments.tuning.reporting import report_study
         from experiments.tuning.trial_runs import StudyRuns
@@ -209,70 +209,6 @@ def show_report(report: StudyReport) -> None:
         say(report.warning, style="yellow")
     for command in report.commands:
         say(f"  {command}", copied=True)
-
-
-def study_record(study: optuna.Study) -> StudyRecord:
-    """Return what a study's storage tells of it.
-
-    Raises
-    ------
-    ConfigError
-        If it was not made by this project, or is not whole yet.
-    """
-    from experiments.tuning.study_record import read_record
-    from lightning_models.errors import ConfigError
-
-    record = read_record(study)
-    if record is not None:
-        return record
-    if not study.get_trials(deepcopy=False):
-        raise ConfigError(
-            f"the study {study.study_name} is being made, or its making was interrupted: run "
-            f"`lstm-strategies tune --study FILE --data SPEC` for it again"
-        )
-    raise ConfigError(
-        f"the storage has a study {study.study_name} that was not made by lstm-strategies: look "
-        "at it with optuna-dashboard"
-    )
-
-
-def study_candles(record: StudyRecord, data: Sequence[str] | None) -> list[Candles]:
-    """Return a study's candles, read again.
-
-    Parameters
-    ----------
-    record
-        Of the study.
-    data
-        In place of the files that it was begun with.
-
-    Raises
-    ------
-    ConfigError
-        If nobody knows which files they are from, or they are not here.
-    CandleError
-        As reading does.
-    """
-    from experiments.cli.sources import closed_by_now, read_sources
-    from lightning_models.errors import ConfigError
-
-    specs = list(data or record.data.sources)
-    if not specs:
-        raise ConfigError(
-            f"the study {record.config.name} was given its candles by a script, not from files: "
-            "name them with --data"
-        )
-    with under_way("reading candles"):
-        try:
-            read = read_sources(specs, timeframe=record.data.timeframe, market=record.data.market)
-        except ConfigError as error:
-            if data:
-                raise
-            raise ConfigError(
-                f"{error}. The study {record.config.name} was begun with it, perhaps on another "
-                "machine: name the candles that lie here with --data"
-            ) from error
-        return [closed_by_now(one) for one in read]
 
 
 def _open_holdout(
