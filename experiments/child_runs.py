@@ -31,7 +31,8 @@ def child_run(home: Home, parent: str, *, run_name: str) -> Iterator[str]:
     """Make a run below another one, in its experiment, and end it.
 
     It neither needs an active run nor becomes one, so that it can be made in a process of its
-    own, and several at a time.
+    own, and several at a time. One of the same name that is still running was left by a process
+    that was killed at this work, which is done again: it is marked as KILLED.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def child_run(home: Home, parent: str, *, run_name: str) -> Iterator[str]:
     parent
         Run that it is a child of.
     run_name
-        What MLflow's pages call it.
+        What MLflow's pages call it; another one for each piece of the parent's work.
 
     Yields
     ------
@@ -57,6 +58,7 @@ def child_run(home: Home, parent: str, *, run_name: str) -> Iterator[str]:
     client = MlflowClient()
     try:
         experiment = client.get_run(parent).info.experiment_id
+        _end_earlier(client, experiment, parent, run_name)
         made = client.create_run(experiment, run_name=run_name, tags={PARENT_TAG: parent})
         run = str(made.info.run_id)
         status = "FAILED"
@@ -70,6 +72,14 @@ def child_run(home: Home, parent: str, *, run_name: str) -> Iterator[str]:
             _end(client, run, status)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise storage_error(home, error) from error
+
+
+def _end_earlier(client: MlflowClient, experiment: str, parent: str, run_name: str) -> None:
+    # A name may hold whatever a symbol does: it is compared here, not in MLflow's query.
+    under_way = f"tags.`{PARENT_TAG}` = '{parent}' and attributes.status = 'RUNNING'"
+    for one in client.search_runs([experiment], under_way, max_results=1_000):
+        if one.info.run_name == run_name:
+            client.set_terminated(one.info.run_id, "KILLED")
 
 
 def _end(client: MlflowClient, run: str, status: str) -> None:
