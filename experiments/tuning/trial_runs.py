@@ -58,6 +58,13 @@ _QUIET: Final = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
+# A trial may have taken hours, and a server that is restarted is back within a minute: MLflow
+# asks again after 0, 4, 8, 16 and 32 seconds, however soon a command gives up otherwise.
+_PATIENT: Final = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
+}
+
 # What a trial's end is called in MLflow. A pruned trial did what it was meant to do.
 _STATUS: Final = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 _STATES: Final = {
@@ -251,7 +258,7 @@ class StudyRuns:
         score
             Of a complete trial, whose returns are kept.
         """
-        with self._errors():
+        with self._errors(patient=True):
             made = self._client.create_run(
                 self._experiment,
                 start_time=record.started,
@@ -361,14 +368,15 @@ class StudyRuns:
         return tags
 
     def _runs_by_trial(self) -> dict[int, list[Run]]:
-        # The oldest first, and of equal age in one order for every process.
+        # What says most first: a request whose answer was lost is made again, and leaves an empty
+        # run. Two processes that wrote one each, and then looked, find the same one first.
         found: dict[int, list[Run]] = {}
         for run in self._search(
             f"tags.`lstm.study` = '{self._key}' and tags.`lstm.kind` = 'trial'"
         ):
             found.setdefault(int(run.data.tags["lstm.trial"]), []).append(run)
         for runs in found.values():
-            runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+            runs.sort(key=_first_kept)
         return found
 
     def _search(self, wanted: str) -> Iterator[Run]:
@@ -405,18 +413,18 @@ class StudyRuns:
             log(os.fspath(path))
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, *, patient: bool = False) -> Iterator[None]:
         try:
-            with _quiet():
+            with _environment(_QUIET | (_PATIENT if patient else {})):
                 yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise storage_error(self._home, error) from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _QUIET}
-    os.environ.update(_QUIET)
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
@@ -425,6 +433,10 @@ def _quiet() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _first_kept(run: Run) -> tuple[int, int, str]:
+    return -len(run.data.metrics), run.info.start_time, run.info.run_id
 
 
 def _record_of(trial: FrozenTrial, state: str) -> TrialRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -92,3 +93,11 @@ def _until(condition: Callable[[], object], seconds: float = 120) -> None:
 def _content(file: Path) -> str:
     _until(lambda: file.exists() and file.read_text().endswith("}"))
     return file.read_text()
+
+
+@pytest.fixture
+def closed_port():
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -32,14 +31,6 @@ def small_disk(tmp_path, migrated_database):
         yield folder
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
-
-
-@pytest.fixture
-def closed_port():
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_disk_that_fills_up_in_training_registers_nothing(cli, market, small_disk, tiny_options):
@@ -99,7 +90,6 @@ def test_a_server_that_is_not_there_is_named_in_seconds_and_without_its_password
     told = f"MLflow at http://me:***@127.0.0.1:{closed_port} cannot be used"
     data = ("--data", market.sim_file, "--home", tmp_path)
     for command in (
-        ("predict", "--model", "models:/x@champion", *data),
         ("train", "--preset", "quickstart", *data, "--name", "x", *tiny_options),
         ("backtest", "--model", bundle, *data),
     ):
@@ -113,6 +103,7 @@ def test_a_server_that_is_not_there_is_named_in_seconds_and_without_its_password
     assert "hidden" not in ended.err
 
 
+@pytest.mark.soak
 def test_the_environment_of_the_user_stays(tmp_path):
     code = (
         "import os\nfrom experiments.cli.app import main\nmain(['models', '--json'])\n"

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Barrier, Thread
+from urllib.request import urlopen
 
 import numpy as np
 import optuna
@@ -193,6 +201,18 @@ def test_of_two_runs_of_a_trial_the_older_one_stays(runs, client):
     assert left.info.run_id == first
 
 
+def test_of_two_runs_of_a_trial_the_one_that_says_most_stays_though_it_is_younger(runs, client):
+    # As a request to make a run leaves it whose answer was lost, and that was made again.
+    begun = runs._trial_tags(record(0, values=(0.5,)))
+    tags = {PARENT_TAG: runs.parent} | {f"lstm.{key}": value for key, value in begun.items()}
+    experiment = client.get_experiment_by_name(runs.experiment).experiment_id
+    client.create_run(experiment, start_time=1_600_000_000_000, tags=tags)
+    whole = runs.log_trial(record(0, values=(0.5,)))
+    runs.reconcile(finished_study(TrialState.COMPLETE))
+    (left,) = runs_of(client, runs)
+    assert left.info.run_id == whole
+
+
 def test_running_and_waiting_trials_have_no_run(runs, client):
     runs.reconcile(finished_study(TrialState.RUNNING, TrialState.WAITING))
     assert runs_of(client, runs) == []
@@ -246,3 +266,64 @@ def test_a_tracking_server_that_cannot_be_reached_is_told(home, monkeypatch, tmp
     blocked.write_text("no folder")
     with pytest.raises(StorageError):
         StudyRuns.make_parent(Home(blocked), "tried", key=KEY)
+
+
+@contextmanager
+def tracking_server(folder, port):
+    """Serve MLflow on loopback, and return once it answers."""
+    server = subprocess.Popen(
+        [
+            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+            "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+            "--artifacts-destination", str(folder / "artifacts"),
+        ],
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not answers(port):
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(port):
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as told:
+            return told.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.soak
+def test_a_trial_that_ends_while_the_server_is_restarted_is_written_once_it_is_back(
+    monkeypatch, tmp_path, closed_port
+):
+    address = f"http://127.0.0.1:{closed_port}"
+    for name, value in {
+        "MLFLOW_TRACKING_URI": address,
+        # As commands set it that are to name a server that is down within seconds.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    home = Home(tmp_path / "home")
+    with tracking_server(tmp_path, closed_port):
+        parent = StudyRuns.make_parent(home, "tried", key=KEY)
+        runs = StudyRuns(home, "tried", key=KEY, parent=parent)
+    with pytest.raises(StorageError):
+        runs.log_metrics({"best": 0.5})
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(runs.log_trial, record(0, values=(0.5,)), score())
+        with tracking_server(tmp_path, closed_port):
+            run = written.result(120)
+            (found,) = runs_of(MlflowClient(address), runs)
+            assert found.info.run_id == run
+            assert found.info.status == "FINISHED"
+            (kept,) = runs.returns_of(finished_study(TrialState.COMPLETE))
+    np.testing.assert_array_equal(kept.returns, score().series()[1])
