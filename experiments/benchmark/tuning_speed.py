@@ -247,7 +247,7 @@ _SPACES: dict[str, dict[str, Any]] = {
         "network.l2": {"low": 1e-4, "high": 1.0, "log": True},
         "network.rows": {"low": 1, "high": 20},
         "data.lookback": {"low": 20, "high": 100},
-        "data.bridged_share": {"low": 0.0, "high": 0.1},
+        "training.weight_decay": {"low": 0.0, "high": 0.1},
     },
     "layer-norm": {
         "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -159,7 +159,8 @@ def _luck_rows(luck: StudyLuck) -> list[_Fact]:
             "Trials searched through",
             f"{luck.trials:,}",
             f"{luck.complete:,} complete with returns over {luck.bars:,} bars, {luck.pruned:,} "
-            f"pruned, {luck.earlier:,} of earlier studies.",
+            f"pruned, {luck.earlier:,} of earlier studies. Those that resemble each other count as "
+            f"fewer: as {luck.independent:,.1f}.",
         ),
         _Fact(
             "Sharpe ratio of the best trial",

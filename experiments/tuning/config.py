@@ -304,6 +304,7 @@ class StudyConfig(_Part):
         refuse_fixed(self.backtest)
         forecasts = any(one.kind == "forecast" for one in self.objective)
         refuse_searched(self.space, forecasts=forecasts)
+        self._refuse_a_field_twice()
         traded = [name for name in self.space if name.startswith("backtest.")]
         if traded and not self.trades:
             raise ValueError(
@@ -311,3 +312,13 @@ class StudyConfig(_Part):
                 "of kind trading, or leave it out"
             )
         return self
+
+    def _refuse_a_field_twice(self) -> None:
+        for part, parameter in self.space.items():
+            for whole, other in self.space.items():
+                # Conditions may see to it that no trial draws both.
+                if part.startswith(f"{whole}.") and not (parameter.when and other.when):
+                    raise ValueError(
+                        f"space has {whole}, and {part} which is a part of it: one draw would "
+                        "undo the other; keep one of them"
+                    )

@@ -284,11 +284,18 @@ def _luck(
             earlier=record.earlier,
             periods_per_year=periods_per_year(data.timeframe, data.market, time),  # type: ignore[arg-type]
             costs_included=_has_costs(record, candidate),
+            objective=_chosen_by(record),
             seed=seed,
             replications=replications,
         ),
         "",
     )
+
+
+def _chosen_by(record: StudyRecord) -> str | None:
+    # What is tested is the Sharpe ratio.
+    names = [one.metric for one in record.config.objective]
+    return None if names == ["sharpe_ratio"] else " and ".join(names)
 
 
 def _has_costs(record: StudyRecord, candidate: Candidate) -> bool:

@@ -25,6 +25,15 @@ def test_one_objective_stands_by_itself_or_in_a_list():
     assert alone.directions == ("minimize",)
 
 
+def test_a_field_and_a_part_of_it_go_together_where_conditions_keep_them_apart():
+    space = {
+        "network.kind": ["lstm", "univariate"],
+        "network.units": {"choices": [[8], [16]], "when": {"network.kind": ["lstm"]}},
+        "network.units.0": {"choices": [4, 8], "when": {"network.kind": ["univariate"]}},
+    }
+    assert list(study(space=space).space) == list(space)
+
+
 @pytest.mark.parametrize(
     ("metric", "direction"),
     [("sharpe_ratio", "maximize"), ("win_rate", "maximize"), ("max_drawdown_pct", "minimize")],
@@ -59,6 +68,11 @@ def test_what_is_better_follows_from_the_figure(metric, direction):
             "two objectives have no single best trial",
         ),
         ({"space": {}}, "space"),
+        (
+            {"space": {"network.units": [[8], [16]], "network.units.0": [4, 8]}},
+            "space has network.units, and network.units.0 which is a part of it",
+        ),
+        ({"space": {"data.bridged_share": [0.0, 0.1]}}, "give it under settings instead"),
         ({"holdout": 0.9}, "give at most 0.5"),
         ({"sampler": {"kind": "tep"}}, "'tpe'"),
         ({"stopping": {"trials": 0}}, "stopping.trials=0: give more than 0"),
