@@ -139,9 +139,9 @@ def test_strategy_that_reads_the_past_alone_passes():
     "strategy",
     [
         ReadsTheNextBar,
-        ReadsTheNextBarIfItIsThere,
+        pytest.param(ReadsTheNextBarIfItIsThere, marks=pytest.mark.soak),
         ReadsTheFeedsCandles,
-        LooksBackBeforeTheFirstBar,
+        pytest.param(LooksBackBeforeTheFirstBar, marks=pytest.mark.soak),
         ComparesWithTheWholeSeries,
     ],
     ids=lambda one: one.__name__,

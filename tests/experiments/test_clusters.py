@@ -142,6 +142,7 @@ def test_a_task_that_ends_every_worker_is_named_once_the_others_are_done(tmp_pat
     assert sorted(name for name, _ in found) == ["a", "b", "c"]
 
 
+@pytest.mark.soak
 def test_the_work_of_a_machine_that_is_lost_is_done_by_another(
     dask_processes, until, tmp_path, caplog
 ):
@@ -167,6 +168,7 @@ def test_the_work_of_a_machine_that_is_lost_is_done_by_another(
     assert sorted(one.poll() is None for one in workers.values()) == [False, True]
 
 
+@pytest.mark.soak
 def test_a_worker_of_several_threads_is_refused(dask_processes):
     dask_processes.start_worker(threads=2)
     with (

@@ -177,6 +177,7 @@ def test_its_bundle_names_its_members_and_holds_no_pickle(joined):
     }  # fmt: skip
 
 
+@pytest.mark.soak
 def test_a_slice_of_its_own_may_be_given(joined, trained):
     end = joined.predictor.bundle.slices["calibration"].end
     later = end + timedelta(days=6)

@@ -265,6 +265,7 @@ def test_as_many_as_it_says_are_enough(trained_turn, slices):
     assert (tuned.comparison is None) == (slices.test == 0)
 
 
+@pytest.mark.soak
 def test_where_the_older_candles_are_missing_nothing_is_replayed(trained_turn, caplog):
     home, parent, _ = trained_turn
     bundle = read_bundle(parent.path)

@@ -72,6 +72,7 @@ def test_the_order_of_the_symbols_decides_nothing(market, home):
     assert back.total_return == pytest.approx(there.total_return, rel=0.02)
 
 
+@pytest.mark.soak
 def test_correlated_exposure_is_bounded(market, home):
     free = backtest_portfolio(BacktestConfig(**PLAIN, leverage=3.0), market, home=home)
     bound = backtest_portfolio(

@@ -104,6 +104,7 @@ def test_a_refit_must_be_the_model_that_was_evaluated(shared, config, evaluated,
         train(config.model_copy(update={"data": data}), MARKET, name="x", home=shared, refit=True)
 
 
+@pytest.mark.soak
 def test_a_refit_rests_on_the_version_that_was_trained_alike(home, config):
     config = config.model_copy(
         update={"training": config.training.model_copy(update={"epochs": 1})}

@@ -64,6 +64,7 @@ def test_the_registered_model_is_what_its_seed_alone_would_have_given(
     assert read_bundle(alone.path).weights_sha256 == read_bundle(study.model.path).weights_sha256
 
 
+@pytest.mark.soak
 def test_what_happens_in_the_test_slice_takes_no_part_in_the_choice(study, tiny_config, other_home):
     (one,) = MARKET
     ohlcv = one.ohlcv.copy()

@@ -179,6 +179,7 @@ def test_the_users_active_run_is_joined_and_left_open(home, tiny_config):
         assert model.run_id == outer == mlflow.active_run().info.run_id
 
 
+@pytest.mark.soak
 def test_several_symbols_and_horizons_make_one_model(home, tiny_config):
     market = simulate_market(candles=900, symbols=("AAA/USDT", "BBB/USDT"), seed=2)
     data = tiny_config.data.model_copy(update={"horizons": (1, "4h")})

@@ -141,6 +141,7 @@ def test_with_the_horizons_return_nothing_speaks_of_time_outs(trained):
     assert not any("timeout" in name for name in predictor.bundle.metrics)
 
 
+@pytest.mark.soak
 def test_a_forecaster_without_gradients_states_the_share_of_time_outs(empty_home):
     wanted = load_train_config(
         "majority-class",

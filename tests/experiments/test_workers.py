@@ -121,6 +121,7 @@ def test_where_nothing_is_done_again_the_same_kill_loses_the_work(log):
         list(attempts(log, "a", "lost", "b", "c", losses=1))
 
 
+@pytest.mark.soak
 def test_what_was_finished_is_neither_done_nor_given_again(log):
     assert list(attempts(log, "a", "lost", after={"lost": ("a",)})) == [("a", 1), ("lost", 2)]
     assert sorted(log.read_text().split()) == ["a", "lost", "lost"]
@@ -143,6 +144,7 @@ def test_results_that_nobody_has_asked_for_yet_outlive_a_lost_worker(log):
     assert (found["b"], found["lost"]) == (1, 2)
 
 
+@pytest.mark.soak
 def test_a_task_that_ends_each_worker_is_named_and_given_up_while_the_others_are_kept(log):
     found = []
     with pytest.raises(TrainingError, match=r"again when its work .*Not done: fatal\. What was"):

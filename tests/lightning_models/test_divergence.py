@@ -77,6 +77,7 @@ def test_the_best_epoch_is_what_is_left_to_go_on_from(lost):
     assert (record.learning_rate, record.gradient_clip) == (0.5, 1.0)
 
 
+@pytest.mark.soak
 def test_without_the_watch_what_is_written_is_no_number(data, tmp_path, monkeypatch):
     monkeypatch.setattr(FiniteLoss, "on_train_batch_end", lambda *arguments: None)
     with pytest.raises(TrainingError, match="in its validation"):

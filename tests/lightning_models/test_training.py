@@ -104,6 +104,7 @@ def test_after_kill_9_in_mid_epoch_a_resumed_run_equals_one_that_never_stopped(b
     assert not (tmp_path / "part.ckpt").exists()
 
 
+@pytest.mark.soak
 def test_without_checkpoints_inside_an_epoch_it_goes_on_from_the_last_whole_one(
     data, uninterrupted, tmp_path
 ):

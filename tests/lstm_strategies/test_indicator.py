@@ -206,7 +206,7 @@ def resampled(data):
     return add
 
 
-@pytest.mark.parametrize("stamp", ["last-millisecond", "end"])
+@pytest.mark.parametrize("stamp", ["last-millisecond", pytest.param("end", marks=pytest.mark.soak)])
 def test_resampled_bars_are_the_candles_of_a_resampled_feed(
     record, predictor, fine_candles, run_mode, stamp
 ):

@@ -74,6 +74,7 @@ def test_sample_explains_itself(path, monkeypatch, capsys):
     assert docstring(path).splitlines()[0].split()[0] in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_trade_forecasts(run, csv_file, tmp_path):
     picture = tmp_path / "run.png"
     out = run(
@@ -95,6 +96,7 @@ def test_forecast_as_signal(run, csv_file):
     assert int(out.split()[0]) > 20
 
 
+@pytest.mark.soak
 def test_optimise_thresholds(run, csv_file):
     out = run(
         sys.executable,

@@ -123,6 +123,7 @@ def test_wrong_use_ends_with_2(cli, market, options, words):
     cli("audit", "--data", market.sim_file, *options).failed(words, code=2)
 
 
+@pytest.mark.soak
 def test_model_with_an_own_feature_loads_only_where_it_is_registered(
     cli, market, migrated_database, tmp_path, tiny_options
 ):

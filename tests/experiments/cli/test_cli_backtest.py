@@ -96,6 +96,7 @@ def test_the_report_holds_what_json_prints(backtest, tmp_path):
     assert [float(row["pnl"]) for row in rows] == [one["pnl"] for one in ended.json["trades"]]
 
 
+@pytest.mark.soak
 def test_in_sample_trades_earlier_and_shades_it(backtest, tmp_path, unseen_from):
     ended = backtest("--in-sample", "--report", tmp_path, "--json").done()
     assert ended.json["slice"] == "mixed"
@@ -117,12 +118,14 @@ def test_a_start_and_an_end_bound_the_trades(backtest):
     assert backtest("--from", "2020-05-01", "--json").json["end_date"] > "2020-05-09"
 
 
+@pytest.mark.soak
 def test_a_start_in_what_the_model_has_seen_changes_nothing(backtest):
     early, plain = backtest("--from", "2020-02-01", "--json"), backtest("--json")
     assert early.json["trades"] == plain.json["trades"]
     assert early.json["start_date"] == plain.json["start_date"]
 
 
+@pytest.mark.soak
 def test_cash_and_threshold_are_taken(backtest):
     strict = backtest("--cash", "500", "--min-confidence", "0.7", "--json").done().json
     loose = backtest("--min-confidence", "0.55", "--json").done().json
@@ -147,6 +150,7 @@ def test_several_symbols_have_a_report_each(backtest, market, tmp_path):
         assert {path.name for path in (tmp_path / name).iterdir()} == REPORT
 
 
+@pytest.mark.soak
 def test_finer_candles_are_resampled(backtest, market, tmp_path):
     frame = market.sim.to_frame()
     doubled = frame.loc[np.repeat(frame.index, 2)].reset_index(drop=True)
@@ -195,6 +199,7 @@ def test_an_end_before_the_warm_up_is_refused(backtest):
     )  # fmt: skip
 
 
+@pytest.mark.soak
 def test_nothing_unseen_says_so_and_what_helps(backtest, market, unseen_from, tmp_path):
     file = tmp_path / "SIM_USDT.parquet"
     market.sim.between(None, _milliseconds(unseen_from)).to_frame().to_parquet(file)

@@ -87,6 +87,7 @@ def test_multi_symbol_tells_of_each_and_of_one_that_failed(trade, market, tmp_pa
     assert "SHORT/USDT: failed" in ended.err
 
 
+@pytest.mark.soak
 def test_portfolio_is_one_account(trade, market, tmp_path):
     ended = trade(
         "portfolio", "supertrend", "--data", market.sim_file, "--data", market.alt_file,
@@ -146,6 +147,7 @@ def test_every_field_of_a_backtest_request_has_an_option(cli, home, bundle, mark
     assert asked <= set(result)
 
 
+@pytest.mark.soak
 def test_finer_candles_decide_within_a_bar(cli, home, market, tmp_path):
     coarse = tmp_path / "SIM_USDT.parquet"
     read_candles(market.sim, timeframe="6h").to_frame().to_parquet(coarse)

@@ -86,6 +86,7 @@ def test_steps_beyond_all_reason_are_refused(cli, bundle, market):
     ).failed("from 1 to 1,000", code=2)  # fmt: skip
 
 
+@pytest.mark.soak
 def test_each_of_several_horizons_is_forecast(cli, market, tmp_path):
     model = untrained(tmp_path / "far", [market.sim], horizons=("1h", "4h", "1d"))
     asked = ("predict", "--model", model, "--data", market.sim_file)

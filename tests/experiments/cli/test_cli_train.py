@@ -42,6 +42,7 @@ def test_it_prints_scores_a_verdict_the_version_and_the_way_to_the_runs(shop):
     )
 
 
+@pytest.mark.soak
 def test_the_first_version_is_champion_the_next_challenger_and_promote_makes_it_champion(
     train, cli, place, market
 ):
@@ -82,12 +83,14 @@ def test_a_finished_run_has_nothing_to_resume(train):
     train("--resume", "last", name="finished").failed("has finished", "nothing to resume")
 
 
+@pytest.mark.soak
 def test_symbols_are_counted_and_finer_candles_resampled(train, market):
     data = (market.sim_file, market.alt_file)
     ended = train("--timeframe", "2h", data=data, name="both").done()
     assert ended.err == "3,000 2h candles of 2 symbols\n"
 
 
+@pytest.mark.soak
 def test_the_environment_names_the_tracking_server(
     train, market, other_home, monkeypatch, tmp_path
 ):

@@ -62,6 +62,7 @@ def test_the_registered_series_runs_in_every_other_command(walk, cli, market):
     cli("predict", *named, "--at", "2020-01-20", "--home", home).failed()
 
 
+@pytest.mark.soak
 def test_json_is_one_document_with_folds_and_backtests(cli, market, tiny_options, empty_home):
     command = [
         "walk-forward", "--preset", "quickstart", "--data", market.sim_file, "--folds", "1",

@@ -108,6 +108,7 @@ def test_whatever_decides_a_result_makes_another_trial(market):
     assert key() == key()
 
 
+@pytest.mark.soak
 def test_both_modes_are_trained_and_the_window_again_in_the_sequences_time(market, home):
     result = compare_modes(
         market[:1],

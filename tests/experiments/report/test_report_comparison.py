@@ -267,6 +267,7 @@ def test_folder_that_is_a_file_is_named_and_kept(result, tmp_path):
     assert place.read_text() == "mine"
 
 
+@pytest.mark.soak
 def test_page_draws_itself_in_a_browser_without_a_network(tmp_path):
     evil = comparison_of((EVIL, "trend"), symbol=EVIL)
     files = write_comparison(evil.result, folder=tmp_path)

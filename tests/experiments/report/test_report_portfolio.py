@@ -179,6 +179,7 @@ def test_folder_that_is_a_file_is_named_and_kept(result, tmp_path):
     assert place.read_text() == "mine"
 
 
+@pytest.mark.soak
 def test_page_draws_itself_in_a_browser_without_a_network(tmp_path):
     evil = portfolio_of((EVIL, "ETH/USDT"), strategy=EVIL)
     files = write_portfolio(evil, folder=tmp_path)

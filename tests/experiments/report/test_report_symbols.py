@@ -197,6 +197,7 @@ def test_page_and_result_are_written_together_or_not_at_all(result, tmp_path):
         write_symbols(result, folder=place)
 
 
+@pytest.mark.soak
 def test_page_draws_itself_in_a_browser_without_a_network(tmp_path):
     evil = symbols_of(results_on((EVIL, "ETH/USDT")), [(EVIL, EVIL)])
     files = write_symbols(evil, folder=tmp_path)

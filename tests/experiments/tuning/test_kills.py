@@ -27,8 +27,8 @@ def kill_at_random(crew, times, *, seed, workers=1):
 
 
 def test_a_study_killed_at_random_points_ends_with_every_trial_accounted_for(home):
-    crew = Crew(home, None, trials=30)
-    kill_at_random(crew, 4, seed=1)
+    crew = Crew(home, None, trials=20)
+    kill_at_random(crew, 2, seed=1)
     crew.finish()
     states = crew.accounts()
     assert states["COMPLETE"]

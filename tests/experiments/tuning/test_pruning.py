@@ -374,6 +374,7 @@ def _common():
     )
 
 
+@pytest.mark.soak
 def test_members_of_an_ensemble_have_steps_of_their_own_and_end_together(tmp_path):
     small = "{kind: multi-layer, hidden_size: 4, layers: 1, dropout: 0}"
     plain = "{kind: logistic-regression, rows: 2}"

@@ -106,6 +106,8 @@ def test_a_study_that_cannot_work_leaves_no_journal(home, market, further, words
     with pytest.raises((ConfigError, TooFewCandlesError), match=words):
         tune(validated(StudyConfig, study, origin="study"), market, home=home)
     assert not (home.path / "studies").exists()
-    # One that can work leaves its own.
+
+
+def test_one_that_can_work_leaves_its_own(home, market):
     tune(study_of(), market, home=home, objective=one)
     assert [path.name for path in (home.path / "studies").glob("*.journal")] == ["tried.journal"]

@@ -137,6 +137,7 @@ class TestFreeName:
 
 
 class TestQuiet:
+    @pytest.mark.soak
     def test_nothing_is_written_to_the_terminal(self, home: Home, tmp_path: Path) -> None:
         for address in ("", sqlite_in(tmp_path)):
             done = run(RUNS_A_STUDY, home.path, address)

@@ -243,6 +243,7 @@ def killed_at_its_trial(machine: Machine, log: Path, home: Path, address: str) -
         worker.close()
 
 
+@pytest.mark.soak
 def test_a_process_killed_on_one_machine_is_missed_by_the_other_for_want_of_heartbeats(
     machines: tuple[Machine, Machine], tmp_path: Path
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_process_killed_on_one_machine_is_missed_by_the_other_for_want_of_hear
             reaper.close()
 
 
+@pytest.mark.soak
 def test_a_journal_that_both_reach_does_not_tell_of_a_process_killed_on_the_other_machine(
     machines: tuple[Machine, Machine], tmp_path: Path
 ) -> None:

@@ -122,7 +122,9 @@ def test_a_regression_that_does_not_converge_is_an_error(data, forecaster_of, mo
         fit_forecaster(forecaster_of("logistic-regression", data), data)
 
 
-@pytest.mark.parametrize("kind", ["gradient-boosting", "logistic-regression"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gradient-boosting", marks=pytest.mark.soak), "logistic-regression"]
+)
 def test_labels_that_overlap_count_by_their_weights(kind, slices_of, forecaster_of):
     barriers = {"name": "triple-barrier"}
     data = slices_of(1500, features=("close",), horizons=(6,), target=barriers)

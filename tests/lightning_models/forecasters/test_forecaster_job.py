@@ -20,7 +20,9 @@ def test_every_forecaster_has_a_preset_of_its_name(kind):
     assert config.data.lookback >= 60
 
 
-@pytest.mark.parametrize("kind", ["gradient-boosting", "zero-return"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("gradient-boosting", marks=pytest.mark.soak), "zero-return"]
+)
 def test_a_forecaster_is_trained_registered_and_refitted(kind, home: Home):
     import mlflow
 

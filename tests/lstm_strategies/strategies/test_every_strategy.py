@@ -77,6 +77,7 @@ def finer_than(candles, parts=4):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.soak
 def test_resampled_candles_are_decided_on_like_given_ones(fills_of, candles, name):
     finer = finer_than(candles)
 
