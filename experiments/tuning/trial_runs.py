@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +27,7 @@ from pyarrow import parquet
 from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.child_runs import PARENT_TAG
+from experiments.environment import Environment
 from experiments.tracking import experiment_id_of, parameter_text
 from experiments.tuning.orphans import ERROR
 from lightning_models.errors import StorageError
@@ -64,6 +65,11 @@ _PATIENT: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
 }
+
+_quietly, _patiently = Environment(_QUIET), Environment(_PATIENT)
+
+# A run that took longer to write may have been asked for twice.
+_RETRIED_SECONDS: Final = 2.0
 
 # What a trial's end is called in MLflow. A pruned trial did what it was meant to do.
 _STATUS: Final = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
@@ -258,6 +264,7 @@ class StudyRuns:
         score
             Of a complete trial, whose returns are kept.
         """
+        begun = time.monotonic()
         with self._errors(patient=True):
             made = self._client.create_run(
                 self._experiment,
@@ -275,6 +282,8 @@ class StudyRuns:
                 # Whoever finds two runs of a trial keeps one: this may be the other.
                 if self._client.get_run(run).info.lifecycle_stage != "deleted":
                     raise
+            if time.monotonic() - begun > _RETRIED_SECONDS:
+                self._delete_doubles(run, record.number)
             return run
 
     def returns_of(self, trials: Sequence[FrozenTrial]) -> list[TrialReturns]:
@@ -368,15 +377,15 @@ class StudyRuns:
         return tags
 
     def _runs_by_trial(self) -> dict[int, list[Run]]:
-        # What says most first: a request whose answer was lost is made again, and leaves an empty
-        # run. Two processes that wrote one each, and then looked, find the same one first.
+        # The oldest first, and of equal age in one order for every process. By nothing that may
+        # change: of several that look at different moments each would keep another one.
         found: dict[int, list[Run]] = {}
         for run in self._search(
             f"tags.`lstm.study` = '{self._key}' and tags.`lstm.kind` = 'trial'"
         ):
             found.setdefault(int(run.data.tags["lstm.trial"]), []).append(run)
         for runs in found.values():
-            runs.sort(key=_first_kept)
+            runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
         return found
 
     def _search(self, wanted: str) -> Iterator[Run]:
@@ -393,6 +402,12 @@ class StudyRuns:
             token = page.token
             if not token:
                 return
+
+    def _delete_doubles(self, run: str, number: int) -> None:
+        # A request whose answer was lost was made again, and the first run stayed empty.
+        for other in self._runs_by_trial().get(number, []):
+            if other.info.run_id != run and not other.data.metrics:
+                self._delete(str(other.info.run_id))
 
     def _delete(self, run: str) -> None:
         try:
@@ -415,28 +430,10 @@ class StudyRuns:
     @contextmanager
     def _errors(self, *, patient: bool = False) -> Iterator[None]:
         try:
-            with _environment(_QUIET | (_PATIENT if patient else {})):
+            with _quietly, _patiently if patient else nullcontext():
                 yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise storage_error(self._home, error) from error
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _first_kept(run: Run) -> tuple[int, int, str]:
-    return -len(run.data.metrics), run.info.start_time, run.info.run_id
 
 
 def _record_of(trial: FrozenTrial, state: str) -> TrialRecord:
