@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from experiments.tuning.score import FoldScore, TrialScore
 from lightning_models.errors import TrainingError
 
 __all__ = ["own_score"]
+
+_LONGEST_NAME: Final = 200
+_NAME: Final = re.compile(r"[\w .:/-]+")
 
 
 def own_score(found: Any, *, objectives: int) -> TrialScore:
@@ -76,7 +82,7 @@ def _check_fold(fold: FoldScore) -> None:
             f"{np.size(fold.market)} of the market: give one of each for every bar"
         )
     for name in ("returns", "market"):
-        numbers = _numbers(getattr(fold, name))
+        numbers = _array(getattr(fold, name))
         if numbers is None or not np.isfinite(numbers).all():
             raise TrainingError(
                 f"{place} has {name} that are no finite numbers: 0.0 stands where nothing was held"
@@ -84,14 +90,34 @@ def _check_fold(fold: FoldScore) -> None:
     for name, told in (("values", fold.values), ("metrics", list(fold.metrics.values()))):
         if _numbers(told) is None:
             raise TrainingError(f"{place} has {name} that are no numbers: give numbers alone")
+    for metric in fold.metrics:
+        if not _can_be_logged(metric):
+            raise TrainingError(
+                f"{place} has a metric {str(metric)[:40]!r}, and MLflow takes no such name: give "
+                "one of letters, digits, blanks and _ - . : / alone, not longer than "
+                f"{_LONGEST_NAME}"
+            )
+
+
+def _can_be_logged(name: Any) -> bool:
+    # As a part of an address of its own, which it must not leave.
+    return (
+        isinstance(name, str)
+        and len(name) <= _LONGEST_NAME
+        and _NAME.fullmatch(name) is not None
+        and posixpath.normpath(name) == name
+        and not name.startswith(("/", ".."))
+    )
 
 
 def _numbers(found: Any) -> list[float] | None:
+    array = _array(found)
+    return None if array is None else array.tolist()
+
+
+def _array(found: Any) -> npt.NDArray[np.float64] | None:
     try:
         array = np.atleast_1d(np.asarray(found, dtype=np.float64))
     except (TypeError, ValueError):
         return None
-    if array.ndim != 1:
-        return None
-    values: list[float] = array.tolist()
-    return values
+    return array if array.ndim == 1 else None

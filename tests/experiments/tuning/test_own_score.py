@@ -65,6 +65,10 @@ def test_anything_else_is_told_as_what_it_is(found, objectives, told):
         ({"returns": np.zeros(2)}, "has 3 stamps, 2 returns and 3 of the market"),
         ({"time": np.zeros((3, 1))}, "give one of each for every bar"),
         ({"metrics": {"loss": "low"}}, "has metrics that are no numbers"),
+        ({"metrics": {"up/down?": 1.0}}, "a metric 'up/down?', and MLflow takes no such name"),
+        ({"metrics": {"up//down": 1.0}}, "takes no such name"),
+        ({"metrics": {"../loss": 1.0}}, "takes no such name"),
+        ({"metrics": {"x" * 201: 1.0}}, "takes no such name"),
         ({"values": ("low",)}, "has values that are no numbers"),
     ],
 )
