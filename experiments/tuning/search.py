@@ -20,7 +20,7 @@ from experiments.config import flatten
 from experiments.tuning.candidate import StartingPoint
 from experiments.tuning.config import StudyConfig
 from experiments.tuning.development import Development, cut_holdout
-from experiments.tuning.earlier_looks import refuse_if_looked_at
+from experiments.tuning.earlier_looks import opened_before, refuse_if_looked_at
 from experiments.tuning.holdout import refuse_if_opened
 from experiments.tuning.loading import load_study, space_of, starting_point
 from experiments.tuning.orphans import reap
@@ -219,6 +219,10 @@ def tune(
     runs.start(_parameters(config), _tags(record))
     if own is not None and not _has_first(opened):
         opened.enqueue_trial(own, user_attrs={"preset": True}, skip_if_exists=True)
+
+    def spoilt() -> bool:
+        return opened_before(config, data, storage=kept, home=place) is not None
+
     with tempfile.TemporaryDirectory(prefix="lstm-study-") as scratch:
         work = Work(
             config,
@@ -232,6 +236,7 @@ def tune(
             features=pack_features(space.features),
             objective=objective,
             other_hosts=other_hosts,
+            opened_before=None if config.after is None else spoilt,
         )
         worker = Worker(opened, runs, work, callbacks=callbacks, on_change=on_change)
         status = "FAILED"

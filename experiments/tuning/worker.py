@@ -96,6 +96,9 @@ class Work:
         The user's own.
     other_hosts
         Whether every worker of other machines is known to be dead.
+    opened_before
+        Asked after each trial whether the holdout of a study that this one comes after was
+        opened; None where it comes after none.
     """
 
     config: StudyConfig
@@ -109,6 +112,7 @@ class Work:
     features: bytes = b""
     objective: Evaluation | None = None
     other_hosts: bool = False
+    opened_before: Callable[[], bool] | None = None
 
 
 class Worker:
@@ -232,6 +236,8 @@ class Worker:
             return "it was asked to stop"
         if holdout_opened(self._study) is not None:
             return "its holdout was opened"
+        if self._work.opened_before is not None and self._work.opened_before():
+            return "the holdout of a study that it comes after was opened"
         self._give_up_if_all_fail(finished)
         elapsed = (time.monotonic() - self._began) / 60.0
         if stopping.minutes and elapsed >= stopping.minutes:

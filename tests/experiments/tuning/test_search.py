@@ -556,6 +556,22 @@ def test_a_worker_ends_once_somebody_is_about_to_open_the_holdout(home, market):
     assert result.progress.complete == 2
 
 
+def test_a_worker_ends_once_the_holdout_of_the_study_before_is_opened(home, market):
+    tune(study_of(), market, home=home, objective=squared)
+
+    def opens(trial, candidate, candles):
+        if trial.number == 1:
+            first = opened_study(home, "tried")
+            with claimed_for(first, first.best_trial.number):
+                write_opening(first, first.best_trial.number)
+        return squared(trial, candidate, candles)
+
+    later = study_of(name="later", preset=None, after="tried")
+    result = tune(later, market, home=home, objective=opens)
+    assert result.ended == "the holdout of a study that it comes after was opened"
+    assert result.progress.complete == 2
+
+
 def test_a_worker_that_joins_with_more_trials_is_heard(home, market):
     tune(study_of(), market, home=home, objective=squared)
     tune(study_of(stopping={"trials": 6}), market, home=home, objective=squared)
