@@ -238,6 +238,15 @@ def _holdout_rows(report: StudyReport, look: HoldoutLook) -> list[_Fact]:
             else f"A year; 95% interval {look.excess_low:+.1%} to {look.excess_high:+.1%}.",
         ),
     ]
+    if look.exposure is not None and look.exposure_p is not None:
+        rows.append(
+            _Fact(
+                "The same exposure at random times, p",
+                number(look.exposure_p, 3),
+                f"Chance of doing as well with {look.exposure:.0%} of the account at other times; "
+                "0.025 or less shows that the times matter.",
+            )
+        )
     if look.traded:
         rows.append(_Fact("Trades", f"{look.trades:,}", "Closed ones; 30 are the least to judge."))
     if look.log_loss is not None:

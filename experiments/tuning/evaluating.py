@@ -278,9 +278,14 @@ def _scored(task: _Task, fitted: FoldFit | None) -> _Scored:
     if asked is not None and fitted is not None:
         forecasts = forecast_fold(fitted.predictor, task.one.fold, task.one.candles)
         metrics |= forecast_metrics(forecasts)
-        time, returns, market = followed(forecasts, task.one.fold, cost=asked.cost)
+        time, returns, market, held = followed(forecasts, task.one.fold, cost=asked.cost)
     if task.backtest is not None:
-        from experiments.tuning.trading_folds import trade_fold, traded, trading_metrics
+        from experiments.tuning.trading_folds import (
+            positions,
+            trade_fold,
+            traded,
+            trading_metrics,
+        )
 
         symbols = trade_fold(
             task.backtest,
@@ -292,6 +297,7 @@ def _scored(task: _Task, fitted: FoldFit | None) -> _Scored:
         metrics |= trading_metrics(symbols)
         # With both objectives it is the account that tells what was earned.
         time, returns, market = traded(symbols)
+        held = positions(symbols)
     valued = [_valued(one, metrics, forecasts, symbols) for one in task.objectives]
     score = FoldScore(
         fold=task.one.fold.number,
@@ -303,6 +309,7 @@ def _scored(task: _Task, fitted: FoldFit | None) -> _Scored:
         metrics=metrics,
         epochs=() if fitted is None else fitted.epochs,
         trades=sum(one.metrics["total_trades"] for one in symbols),
+        held=held,
     )
     return _Scored(score, tuple(reason for _, reason in valued))
 

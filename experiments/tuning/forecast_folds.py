@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from experiments.tuning.held_positions import HeldPositions
 from experiments.tuning.score import Floats, Times, averaged
 from lightning_models.errors import TooFewCandlesError
 from lightning_models.evaluation.collect import pair_outcomes
@@ -29,6 +30,7 @@ __all__ = [
     "followed",
     "forecast_fold",
     "forecast_metrics",
+    "held_positions",
     "held_returns",
     "log_loss",
     "market_returns",
@@ -182,7 +184,9 @@ def brier_score(probability: Floats, up: npt.NDArray[np.bool_]) -> float:
     return float(np.square(probability - up).mean())
 
 
-def followed(forecasts: FoldForecasts, fold: Fold, *, cost: float) -> tuple[Times, Floats, Floats]:
+def followed(
+    forecasts: FoldForecasts, fold: Fold, *, cost: float
+) -> tuple[Times, Floats, Floats, tuple[HeldPositions, ...]]:
     """Return what following every forecast would have made, bar by bar.
 
     Parameters
@@ -199,7 +203,8 @@ def followed(forecasts: FoldForecasts, fold: Fold, *, cost: float) -> tuple[Time
     -------
     tuple
         ``int64 [T]``, stamps of the bars; ``float64 [T]``, returns of following (`held_returns`)
-        and of holding (`market_returns`), each the mean over the symbols with that bar.
+        and of holding (`market_returns`), each the mean over the symbols with that bar; and the
+        positions of each symbol.
 
     Raises
     ------
@@ -207,7 +212,7 @@ def followed(forecasts: FoldForecasts, fold: Fold, *, cost: float) -> tuple[Time
         If no symbol has a bar.
     """
     horizon = forecasts.outcomes.overlap
-    series = []
+    series, held = [], []
     for one, arrays in zip(forecasts.candles, forecasts.arrays, strict=True):
         first = int(np.searchsorted(one.time + one.period_ms, fold.slices.unseen_from))
         last = len(one)
@@ -221,16 +226,43 @@ def followed(forecasts: FoldForecasts, fold: Fold, *, cost: float) -> tuple[Time
         direction = np.where(probability >= 0.5, 1.0, -1.0)
         direction[np.isnan(probability)] = 0.0
         opened, closed = prices[:, 0], prices[:, 3]
-        series.append(
-            (
-                one.time[rows][1:] + one.period_ms - 1,
-                held_returns(opened, closed, direction, horizon=horizon, cost=cost),
-                market_returns(opened, closed),
-            )
-        )
+        time, market = one.time[rows][1:] + one.period_ms - 1, market_returns(opened, closed)
+        earned = held_returns(opened, closed, direction, horizon=horizon, cost=cost)
+        series.append((time, earned, market))
+        position = held_positions(direction, horizon=horizon)[:-1]
+        held.append(HeldPositions(one.symbol, time, position, market))
     if not series:
         raise TooFewCandlesError("no symbol has a candle after the first decision: give more")
-    return averaged(series)
+    return *averaged(series), tuple(held)
+
+
+def held_positions(direction: Floats, *, horizon: int) -> Floats:
+    """Return the position that each forecast leaves from the next bar's open on.
+
+    It is that of `held_returns`: the sum of the last `horizon` directions over their number.
+
+    Parameters
+    ----------
+    direction
+        ``float64 [T]``, decided at each bar's close: 1, -1, or 0 without a forecast.
+    horizon
+        In bars.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``float64 [T]``, signed share of the account.
+
+    Examples
+    --------
+    >>> held_positions(np.array([1.0, 1.0, -1.0]), horizon=2)
+    array([0.5, 1. , 0. ])
+    """
+    # Sums of whole numbers, which are exact.
+    total = np.concatenate([[0.0], np.cumsum(direction)])
+    ends = np.arange(1, len(direction) + 1)
+    position: Floats = (total[ends] - total[np.maximum(ends - horizon, 0)]) / horizon
+    return position
 
 
 def held_returns(
@@ -265,10 +297,8 @@ def held_returns(
     >>> held_returns(opened, closed, np.array([1.0, 0.0, 0.0]), horizon=1, cost=0.0).round(6)
     array([0.1, 0. ])
     """
-    # Sums of whole numbers, which are exact.
-    total = np.concatenate([[0.0], np.cumsum(direction)])
-    ends = np.arange(len(direction))
-    position = (total[ends] - total[np.maximum(ends - horizon, 0)]) / horizon
+    # None is held before the first forecast; the last one comes too late for any of these bars.
+    position = np.concatenate([[0.0], held_positions(direction, horizon=horizon)[:-1]])
     traded = np.abs(np.diff(position))
     overnight = 1.0 + position[:-1] * (opened[1:] / closed[:-1] - 1.0)
     within = 1.0 + position[1:] * (closed[1:] / opened[1:] - 1.0)

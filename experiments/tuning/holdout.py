@@ -13,6 +13,7 @@ from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import ForecastObjective, NoPruning
 from experiments.tuning.development import cut_holdout
 from experiments.tuning.earlier_looks import earlier_looks, opened_before
+from experiments.tuning.held_positions import together
 from experiments.tuning.holdout_look import LEVEL, EarlierLook, HoldoutLook
 from experiments.tuning.holdout_opening import (
     LOOK,
@@ -31,6 +32,7 @@ from experiments.walk_forward.folds import plan_folds
 from lightning_models.candles import iso_utc
 from lightning_models.errors import ConfigError
 from lightning_models.home import find_home
+from lightning_models.timeframes import period_ms
 
 if TYPE_CHECKING:
     import os
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from experiments.tuning.score import TrialScore
     from experiments.tuning.study_record import StudyRecord
     from experiments.tuning.trial_runs import StudyRuns
+    from experiments.yardsticks import RandomExposure
     from lightning_models.candles import Candles
     from lightning_models.home import Home
 
@@ -183,6 +186,7 @@ def open_holdout(
     look = _look_of(
         score,
         record,
+        candidate,
         opening,
         before,
         majority=majority,
@@ -341,6 +345,7 @@ def _log_loss_alone(config: StudyConfig) -> StudyConfig:
 def _look_of(
     score: TrialScore,
     record: StudyRecord,
+    candidate: Candidate,
     opening: HoldoutOpening,
     before: tuple[EarlierLook, ...],
     *,
@@ -365,6 +370,7 @@ def _look_of(
         replications=replications,
         level=LEVEL,
     )
+    shuffled = _random_times(score, record, candidate, yearly, seed, replications)
     return HoldoutLook(
         opened_at=opening.opened_at,
         trial=opening.trial,
@@ -384,10 +390,50 @@ def _look_of(
         excess_low=found.excess_low,
         excess_high=found.excess_high,
         excess_p=found.excess_p,
+        exposure=shuffled.exposure,
+        exposure_p=shuffled.p_value,
         log_loss=None if majority is None else _mean(score, "log_loss"),
         majority_log_loss=majority,
         seen_before=before,
     )
+
+
+def _random_times(
+    score: TrialScore,
+    record: StudyRecord,
+    candidate: Candidate,
+    periods_per_year: float,
+    seed: int,
+    replications: int,
+) -> RandomExposure:
+    from experiments.yardsticks import random_exposure
+
+    weights, market = together([one for fold in score.folds for one in fold.held])
+    cost, funding = _costs_of_exposure(record, candidate)
+    return random_exposure(
+        weights,
+        market,
+        periods_per_year=periods_per_year,
+        held_from="close" if record.config.trades else "open",
+        cost_per_turnover=cost,
+        funding_rates=funding,
+        replications=replications,
+        seed=seed,
+        level=LEVEL,
+    )
+
+
+def _costs_of_exposure(record: StudyRecord, candidate: Candidate) -> tuple[float, float]:
+    # For each change of the position, and for a bar that it is held, fractions of notional.
+    account = candidate.backtest
+    if not record.config.trades or account is None:
+        return next(one.cost for one in record.config.objective if one.kind == "forecast"), 0.0
+    from lstm_strategies.funding import FUNDING_PERIOD_MS
+
+    change = account.taker_fee + account.slippage
+    if record.data.market != "continuous":
+        return change, 0.0
+    return change, account.funding_rate * period_ms(record.data.timeframe) / FUNDING_PERIOD_MS
 
 
 def _mean(score: TrialScore, name: str) -> float | None:
@@ -411,6 +457,8 @@ def _metrics(look: HoldoutLook) -> dict[str, float | None]:
             "sharpe_high",
             "market_sharpe",
             "excess",
+            "exposure",
+            "exposure_p",
             "log_loss",
             "majority_log_loss",
         )

@@ -90,6 +90,11 @@ class HoldoutLook(BaseModel):
     excess_high: float | None = None
     excess_p: float | None = None
     """One-sided p-value that it is above zero."""
+    exposure: float | None = None
+    """Mean size of all positions, long or short (fraction of the account)."""
+    exposure_p: float | None = None
+    """One-sided p-value that the same positions at random times return less; None where none was
+    held, or the bars are too few."""
     log_loss: float | None = None
     """Of the direction's probability, nats."""
     majority_log_loss: float | None = None
@@ -106,6 +111,11 @@ class HoldoutLook(BaseModel):
     def beats_market(self) -> bool:
         """Whether the return is above buy-and-hold's at 95 % confidence, two-sided."""
         return self._is_enough and _passes(self.excess_p)
+
+    @property
+    def beats_random_times(self) -> bool:
+        """Whether it returns more than its own positions at random times, at 95 % confidence."""
+        return self._is_enough and _passes(self.exposure_p)
 
     @property
     def words(self) -> str:
@@ -135,9 +145,17 @@ class HoldoutLook(BaseModel):
                 f"luck, {MINIMUM_TRADES} are the least."
             )
         if self.is_above_luck:
-            other = "" if self.beats_market else ", and not distinguishable from buy-and-hold"
-            return f"what was found is above luck at {LEVEL:.0%} confidence{other}."
+            found = f"what was found is above luck at {LEVEL:.0%} confidence"
+            alike = self._alike()
+            return f"{found}{f', and not distinguishable from {alike}' if alike else ''}."
         return "what was found is not confirmed: it is not distinguishable from luck."
+
+    def _alike(self) -> str:
+        # Exposure earns without any skill where the market rises.
+        alike = [] if self.beats_market else ["buy-and-hold"]
+        if self.exposure_p is not None and not self.beats_random_times:
+            alike.append("the same exposure at random times")
+        return " or ".join(alike)
 
     def _figures(self) -> str:
         if self.sharpe is None:
@@ -148,6 +166,11 @@ class HoldoutLook(BaseModel):
         found += f", buy-and-hold {self.market_sharpe:.2f}"
         if self.excess is not None:
             found += f"; return above buy-and-hold {self.excess:+.1%} a year"
+        if self.exposure is not None and self.exposure_p is not None:
+            found += (
+                f"; an exposure of {self.exposure:.0%} at random times does as well with a "
+                f"probability of {self.exposure_p:.3f}"
+            )
         return f"{found}."
 
     def _forecasts(self) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from experiments.tuning.held_positions import HeldPositions
+
 __all__ = ["FoldScore", "TrialScore", "averaged", "joined"]
 
 Floats = npt.NDArray[np.float64]
@@ -39,6 +41,8 @@ class FoldScore:
         one, on the train slice; empty where the fit was kept from before, or has no epochs.
     trades
         Closed trades; 0 where nothing is traded.
+    held
+        Positions of each symbol; empty where nobody told them.
     """
 
     fold: int
@@ -50,6 +54,7 @@ class FoldScore:
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: tuple[float, ...] = ()
     trades: int = 0
+    held: tuple[HeldPositions, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

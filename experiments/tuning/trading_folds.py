@@ -12,6 +12,7 @@ from experiments.backtest_period import choose_period
 from experiments.score_calibrating import calibrate_score
 from experiments.simulation import simulate
 from experiments.tuning.forecast_folds import market_returns
+from experiments.tuning.held_positions import HeldPositions
 from experiments.tuning.score import Floats, Times, averaged
 from lightning_models.errors import TooFewCandlesError
 from lightning_models.timeframes import DAY_MS, bar_stamp
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
     from lightning_models.home import Home
     from lightning_models.predictor import Predictor
 
-__all__ = ["HIGHEST_RATIO", "TradedSymbol", "figure", "trade_fold", "traded", "trading_metrics"]
+__all__ = [
+    "HIGHEST_RATIO",
+    "TradedSymbol",
+    "figure",
+    "positions",
+    "trade_fold",
+    "traded",
+    "trading_metrics",
+]
 
 HIGHEST_RATIO: Final = 10.0
 """A profit factor or Sortino ratio counts as no more: over a fold it is luck, or no loss at all."""
@@ -52,6 +61,8 @@ class TradedSymbol:
 
     Parameters
     ----------
+    symbol
+        Whose.
     metrics
         As `lstm_strategies.metrics.BacktestMetrics` returns them.
     cash
@@ -62,13 +73,17 @@ class TradedSymbol:
         ``float64 [T]``, of the equity, fractions.
     market
         ``float64 [T]``, of holding from the open after the first decision on.
+    weights
+        ``float64 [T]``, signed notional over equity, left at each bar's close.
     """
 
+    symbol: str
     metrics: dict[str, Any]
     cash: float
     time: Times
     returns: Floats
     market: Floats
+    weights: Floats
 
     @property
     def has_traded(self) -> bool:
@@ -155,11 +170,13 @@ def _trade(config: BacktestConfig, period: Period, home: Home) -> TradedSymbol:
     candles, first = period.candles, period.first
     opened, closed = candles.ohlcv[first:, 0], candles.ohlcv[first:, 3]
     return TradedSymbol(
+        candles.symbol,
         metrics,
         config.cash,
         bar_stamp(candles.time[first:], candles.timeframe),
         bar_returns(config.cash, equity),
         np.concatenate([[0.0], market_returns(opened, closed)]),
+        strategy.analyzers.weights.weights[:, 0],
     )
 
 
@@ -212,6 +229,17 @@ def traded(symbols: Sequence[TradedSymbol]) -> tuple[Times, Floats, Floats]:
         symbols with that bar.
     """
     return averaged([(one.time, one.returns, one.market) for one in symbols])
+
+
+def positions(symbols: Sequence[TradedSymbol]) -> tuple[HeldPositions, ...]:
+    """Return the positions of a fold's backtests.
+
+    Parameters
+    ----------
+    symbols
+        At least one.
+    """
+    return tuple(HeldPositions(one.symbol, one.time, one.weights, one.market) for one in symbols)
 
 
 def trading_metrics(symbols: Sequence[TradedSymbol]) -> dict[str, float]:

@@ -55,6 +55,8 @@ LOOK = HoldoutLook(
     sharpe_high=2.9,
     sharpe_p=0.2,
     market_sharpe=0.4,
+    exposure=0.42,
+    exposure_p=0.31,
     log_loss=0.681,
     majority_log_loss=0.6925,
 )
@@ -201,6 +203,8 @@ def test_opened_holdout_stands_beside_the_search(figures):
     assert "log_loss 0.681 It was 0.672 in the search" in words
     assert "Sharpe ratio 1.23 A year. 95% interval -0.50 to 2.90." in words
     assert "Log-loss of the majority class 0.6925" in words
+    assert "The same exposure at random times, p 0.310" in words
+    assert "doing as well with 42% of the account at other times" in words
     assert "648 2024-02-01 01:00 to 2024-02-28 01:00, UTC." in words
     assert "to read these scores is a look at it" not in words
 

@@ -18,6 +18,7 @@ from experiments.tuning.forecast_folds import (
     market_returns,
     why_no_score,
 )
+from experiments.tuning.held_positions import together
 from experiments.walk_forward.folds import plan_folds
 from experiments.walk_forward.running import FoldTask, fold_config, outcomes_of_fold
 from lightning_models.errors import TooFewCandlesError
@@ -204,7 +205,7 @@ def test_holding_compounds_from_the_first_open_to_the_last_close():
 def test_the_bars_of_folds_meet_without_a_gap(fitted, candles):
     period = candles[0].period_ms
     (first, _, early), (second, _, late) = fitted[1]
-    (before, _, _), (after, _, _) = (
+    (before, *_), (after, *_) = (
         followed(early, first, cost=0.0),
         followed(late, second, cost=0.0),
     )
@@ -215,9 +216,22 @@ def test_the_bars_of_folds_meet_without_a_gap(fitted, candles):
         assert set(np.diff(time).tolist()) == {period}
 
 
+def test_positions_are_those_that_earn_on_their_bar(fitted):
+    fold, _, forecasts = fitted[1][0]
+    time, returns, _, held = followed(forecasts, fold, cost=0.0)
+    assert [one.symbol for one in held] == [one.symbol for one in forecasts.candles]
+    weights, market = together(held)
+    assert len(weights) == len(time)
+    # Candles of the simulated market open where the one before closed.
+    np.testing.assert_allclose((weights * market).sum(axis=1), returns, atol=1e-12)
+    # A bar later they would earn something else.
+    late = (weights[:-1] * market[1:]).sum(axis=1)
+    assert np.abs(late - returns[1:]).max() > 0.001
+
+
 def test_returns_are_the_mean_over_the_symbols(fitted):
     fold, _, forecasts = fitted[1][0]
-    time, returns, market = followed(forecasts, fold, cost=0.001)
+    time, returns, market, _ = followed(forecasts, fold, cost=0.001)
     alone = [
         followed(
             replace(

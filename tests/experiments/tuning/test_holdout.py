@@ -130,12 +130,18 @@ def test_look_says_what_it_found_against_luck_and_the_market(home, market):
     assert f"buy-and-hold {look.market_sharpe:.2f}" in look.words
     # Ten days make no year.
     assert look.excess is None
+    # Each forecast is followed, long or short: it is when that matters.
+    assert look.exposure == 1.0
+    assert look.beats_random_times
+    assert f"does as well with a probability of {look.exposure_p:.3f}" in look.words
+    assert "random times." not in look.words
 
 
 def test_look_without_skill_confirms_nothing(home):
     look = look_at(ready(home, simulate_market(candles=1200, seed=1, signal=0.0)))
     assert not look.is_above_luck
     assert "is not confirmed" in look.words
+    assert not look.beats_random_times
 
 
 def test_strategy_that_never_trades_says_nothing(home, market):
@@ -143,6 +149,7 @@ def test_strategy_that_never_trades_says_nothing(home, market):
     look = look_at(made)
     assert (look.trades, look.traded) == (0, True)
     assert "no position was ever closed, so it says nothing" in look.words
+    assert (look.exposure, look.exposure_p) == (0.0, None)
     assert not look.is_above_luck
 
 

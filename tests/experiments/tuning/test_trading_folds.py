@@ -12,6 +12,7 @@ from experiments.tuning.trading_folds import (
     HIGHEST_RATIO,
     TradedSymbol,
     figure,
+    positions,
     trade_fold,
     traded,
     trading_metrics,
@@ -36,8 +37,15 @@ def symbol_with(*, trades=3, market=(0.0, 0.01, 0.01), **metrics):
         **metrics,
     }
     bars = len(market)
+    nothing = np.zeros(bars)
     return TradedSymbol(
-        figures, 1_000.0, np.arange(bars) * HOUR, np.zeros(bars), np.array(market, dtype=float)
+        "SIM/USDT",
+        figures,
+        1_000.0,
+        np.arange(bars) * HOUR,
+        nothing,
+        np.array(market, dtype=float),
+        nothing,
     )
 
 
@@ -118,8 +126,9 @@ def test_an_excess_return_is_over_holding():
 
 
 def test_bars_are_averaged_over_the_symbols_that_have_them():
-    first = TradedSymbol({}, 1.0, np.array([1, 2]), np.array([0.1, 0.2]), np.array([0.0, 0.4]))
-    later = TradedSymbol({}, 1.0, np.array([2, 3]), np.array([0.4, 0.5]), np.array([0.2, 0.1]))
+    none, time = np.zeros(2), np.array([1, 2])
+    first = TradedSymbol("A", {}, 1.0, time, np.array([0.1, 0.2]), np.array([0.0, 0.4]), none)
+    later = TradedSymbol("B", {}, 1.0, time + 1, np.array([0.4, 0.5]), np.array([0.2, 0.1]), none)
     time, returns, market = traded([first, later])
     assert time.tolist() == [1, 2, 3]
     np.testing.assert_allclose(returns, [0.1, 0.3, 0.5])
@@ -171,6 +180,20 @@ def test_the_market_is_bought_at_the_open_after_the_first_decision(folds_and_can
     assert one.cash * np.prod(1.0 + one.returns) == pytest.approx(
         one.cash + one.metrics["total_return"]
     )
+
+
+def test_positions_are_those_that_earn_on_the_next_bar(folds_and_candles, tmp_path):
+    (first, _), candles = folds_and_candles
+    (one,) = run(first, candles[1:], tmp_path, taker_fee=0.0, slippage=0.0, funding_rate=0.0)
+    (held,) = positions([one])
+    assert held.symbol == "SIM/USDT"
+    assert held.time.tobytes() == one.time.tobytes()
+    assert np.flatnonzero(held.weights).size > 0
+    # On a bar that begins and ends with the same position it earns what that one does.
+    kept = np.flatnonzero(held.weights[:-1] * held.weights[1:] > 0.0) + 1
+    assert kept.size > 0
+    earned = held.weights[kept - 1] * held.market[kept]
+    assert np.corrcoef(earned, one.returns[kept])[0, 1] > 0.9
 
 
 def test_nothing_after_a_fold_changes_what_it_earned(folds_and_candles, tmp_path):
