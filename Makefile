@@ -13,6 +13,8 @@ DEVELOPMENT := $(VENV)/.development
 
 # What a caller's shell has set must not reach into the environment made here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# The tests start hundreds of processes, and each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
