@@ -13,8 +13,8 @@ from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import ForecastObjective, NoPruning
 from experiments.tuning.development import cut_holdout
 from experiments.tuning.earlier_looks import earlier_looks, opened_before
-from experiments.tuning.held_positions import together
-from experiments.tuning.holdout_look import LEVEL, EarlierLook, HoldoutLook
+from experiments.tuning.holdout_judging import look_of, metrics_of
+from experiments.tuning.holdout_look import HoldoutLook
 from experiments.tuning.holdout_opening import (
     LOOK,
     HoldoutOpening,
@@ -32,7 +32,6 @@ from experiments.walk_forward.folds import plan_folds
 from lightning_models.candles import iso_utc
 from lightning_models.errors import ConfigError
 from lightning_models.home import find_home
-from lightning_models.timeframes import period_ms
 
 if TYPE_CHECKING:
     import os
@@ -43,10 +42,8 @@ if TYPE_CHECKING:
 
     from experiments.tuning.config import StudyConfig
     from experiments.tuning.development import Development
-    from experiments.tuning.score import TrialScore
     from experiments.tuning.study_record import StudyRecord
     from experiments.tuning.trial_runs import StudyRuns
-    from experiments.yardsticks import RandomExposure
     from lightning_models.candles import Candles
     from lightning_models.home import Home
 
@@ -183,7 +180,7 @@ def open_holdout(
     refuse_another(study, opening, chosen.number)
     if opening.look is not None:
         return opening.look
-    look = _look_of(
+    look = look_of(
         score,
         record,
         candidate,
@@ -194,7 +191,7 @@ def open_holdout(
         replications=replications,
     )
     study.set_user_attr(LOOK, look.model_dump(mode="json"))
-    runs.log_metrics(_metrics(look))
+    runs.log_metrics(metrics_of(look))
     runs.tag({"holdout_verdict": look.words})
     return look
 
@@ -340,126 +337,3 @@ def _log_loss_alone(config: StudyConfig) -> StudyConfig:
     return config.model_copy(
         update={"objective": (ForecastObjective(metric="log_loss", dispersion=0.0),), "seeds": 1}
     )
-
-
-def _look_of(
-    score: TrialScore,
-    record: StudyRecord,
-    candidate: Candidate,
-    opening: HoldoutOpening,
-    before: tuple[EarlierLook, ...],
-    *,
-    majority: float | None,
-    seed: int,
-    replications: int,
-) -> HoldoutLook:
-    from experiments.significance import annualised_sharpe, measure_significance
-    from lstm_strategies.performance import periods_per_year
-
-    time, returns, market = score.series()
-    yearly = periods_per_year(record.data.timeframe, record.data.market, time)  # type: ignore[arg-type]
-    traded = record.config.trades
-    found = measure_significance(
-        returns,
-        market,
-        periods_per_year=yearly,
-        # Positions by the forecasts are no trades that could be counted, and are held all along.
-        trades=score.trades if traded else len(time),
-        trials=1,
-        seed=seed,
-        replications=replications,
-        level=LEVEL,
-    )
-    shuffled = _random_times(score, record, candidate, yearly, seed, replications)
-    return HoldoutLook(
-        opened_at=opening.opened_at,
-        trial=opening.trial,
-        objectives=tuple(one.metric for one in record.config.objective),
-        values=score.values,
-        start=iso_utc(int(time[0])),
-        end=iso_utc(int(time[-1])),
-        bars=len(time),
-        trades=score.trades,
-        traded=traded,
-        sharpe=found.sharpe_ratio,
-        sharpe_low=found.sharpe_low,
-        sharpe_high=found.sharpe_high,
-        sharpe_p=found.sharpe_p,
-        market_sharpe=annualised_sharpe(market, yearly),
-        excess=found.excess_return,
-        excess_low=found.excess_low,
-        excess_high=found.excess_high,
-        excess_p=found.excess_p,
-        exposure=shuffled.exposure,
-        exposure_p=shuffled.p_value,
-        log_loss=None if majority is None else _mean(score, "log_loss"),
-        majority_log_loss=majority,
-        seen_before=before,
-    )
-
-
-def _random_times(
-    score: TrialScore,
-    record: StudyRecord,
-    candidate: Candidate,
-    periods_per_year: float,
-    seed: int,
-    replications: int,
-) -> RandomExposure:
-    from experiments.yardsticks import random_exposure
-
-    weights, market = together([one for fold in score.folds for one in fold.held])
-    cost, funding = _costs_of_exposure(record, candidate)
-    return random_exposure(
-        weights,
-        market,
-        periods_per_year=periods_per_year,
-        held_from="close" if record.config.trades else "open",
-        cost_per_turnover=cost,
-        funding_rates=funding,
-        replications=replications,
-        seed=seed,
-        level=LEVEL,
-    )
-
-
-def _costs_of_exposure(record: StudyRecord, candidate: Candidate) -> tuple[float, float]:
-    # For each change of the position, and for a bar that it is held, fractions of notional.
-    account = candidate.backtest
-    if not record.config.trades or account is None:
-        return next(one.cost for one in record.config.objective if one.kind == "forecast"), 0.0
-    from lstm_strategies.funding import FUNDING_PERIOD_MS
-
-    change = account.taker_fee + account.slippage
-    if record.data.market != "continuous":
-        return change, 0.0
-    return change, account.funding_rate * period_ms(record.data.timeframe) / FUNDING_PERIOD_MS
-
-
-def _mean(score: TrialScore, name: str) -> float | None:
-    found = [one.metrics[name] for one in score.folds if name in one.metrics]
-    return sum(found) / len(found) if found else None
-
-
-def _metrics(look: HoldoutLook) -> dict[str, float | None]:
-    several = len(look.values) > 1
-    values: dict[str, float | None] = {
-        f"holdout/value_{place}" if several else "holdout/value": value
-        for place, value in enumerate(look.values)
-    }
-    return values | {
-        f"holdout/{name}": getattr(look, name)
-        for name in (
-            "bars",
-            "trades",
-            "sharpe",
-            "sharpe_low",
-            "sharpe_high",
-            "market_sharpe",
-            "excess",
-            "exposure",
-            "exposure_p",
-            "log_loss",
-            "majority_log_loss",
-        )
-    }

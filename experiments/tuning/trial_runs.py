@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,14 +20,19 @@ from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from pyarrow import parquet
 from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.child_runs import PARENT_TAG
 from experiments.environment import Environment
 from experiments.tracking import experiment_id_of, parameter_text
-from experiments.tuning.orphans import ERROR
+from experiments.tuning.trial_record import (
+    LONGEST_TAG,
+    TrialRecord,
+    milliseconds_now,
+    state_of,
+)
 from lightning_models.errors import StorageError
 from lightning_models.redaction import redacted
 from lightning_models.registry import storage_error, use_tracking_server
@@ -37,10 +40,10 @@ from lightning_models.registry import storage_error, use_tracking_server
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from experiments.tuning.score import FoldScore, TrialScore
+    from experiments.tuning.score import TrialScore
     from lightning_models.home import Home
 
-__all__ = ["RETURNS_FILE", "StudyRuns", "TrialRecord", "TrialReturns"]
+__all__ = ["RETURNS_FILE", "StudyRuns", "TrialReturns"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +53,6 @@ RETURNS_FILE: Final = "returns.parquet"
 # MLflow takes no more metrics, parameters and tags at a time.
 _METRICS_AT_ONCE: Final = 1_000
 _PARAMETERS_AT_ONCE: Final = 100
-_LONGEST_TAG: Final = 5_000
 
 # By itself MLflow draws a bar for each file, and prints where to look at a run that a server
 # keeps, which is asked about it once more.
@@ -73,51 +75,6 @@ _RETRIED_SECONDS: Final = 2.0
 
 # What a trial's end is called in MLflow. A pruned trial did what it was meant to do.
 _STATUS: Final = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
-_STATES: Final = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """What MLflow is told of a trial.
-
-    Parameters
-    ----------
-    number
-        Optuna's.
-    state
-        ``complete``, ``pruned`` or ``failed``.
-    started
-        Milliseconds since the epoch.
-    drawn
-        What Optuna drew.
-    configuration
-        The whole of it, dotted; empty where there was none.
-    values
-        One for each objective; empty but for a complete trial.
-    objectives
-        What the values are called.
-    folds
-        Those that were finished.
-    epochs
-        Validation losses in the order in which they were reported.
-    error
-        Why it failed; empty where it did not.
-    """
-
-    number: int
-    state: str
-    started: int
-    drawn: Mapping[str, Any]
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    values: tuple[float, ...] = ()
-    objectives: tuple[str, ...] = ()
-    folds: tuple[FoldScore, ...] = ()
-    epochs: tuple[float, ...] = ()
-    error: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +192,7 @@ class StudyRuns:
 
     def log_metrics(self, metrics: Mapping[str, float | None], *, step: int = 0) -> None:
         """Log metrics of the study's run; one that is None is left out."""
-        now = _now()
+        now = milliseconds_now()
         batch = [
             Metric(name, float(value), now, step)
             for name, value in metrics.items()
@@ -272,7 +229,7 @@ class StudyRuns:
                 tags={
                     PARENT_TAG: self.parent,
                     "mlflow.runName": f"trial {record.number}",
-                    **{f"lstm.{key}": value for key, value in self._trial_tags(record).items()},
+                    **{f"lstm.{key}": value for key, value in record.tags(self._key).items()},
                 },
             )
             run = str(made.info.run_id)
@@ -323,12 +280,12 @@ class StudyRuns:
         with self._errors():
             known = self._runs_by_trial()
             for trial in trials:
-                state = _STATES.get(trial.state)
+                state = state_of(trial)
                 if state is None:
                     continue
                 found = known.get(trial.number, [])
                 if not found:
-                    self.log_trial(_record_of(trial, state))
+                    self.log_trial(TrialRecord.of(trial, state))
                     # Another process may have had the same thought at the same moment.
                     found = self._runs_by_trial().get(trial.number, [])
                 for extra in found[1:]:
@@ -341,8 +298,7 @@ class StudyRuns:
     ) -> None:
         if score is not None:
             self._log_returns(artifacts, score)
-        metrics = _metrics(record)
-        parameters = _parameters(record)
+        metrics, parameters = record.metrics(), record.parameters()
         # As many as fit go with the first call: each one is a transaction.
         self._client.log_batch(
             run, metrics=metrics[:_METRICS_AT_ONCE], params=parameters[:_PARAMETERS_AT_ONCE]
@@ -357,24 +313,10 @@ class StudyRuns:
     def _put_right(self, run: Run, trial: FrozenTrial, state: str) -> None:
         run_id = str(run.info.run_id)
         if run.data.tags.get("lstm.state") != state:
-            record = _record_of(trial, state)
-            self._client.log_batch(run_id, tags=_tags(self._trial_tags(record)))
+            record = TrialRecord.of(trial, state)
+            self._client.log_batch(run_id, tags=_tags(record.tags(self._key)))
         if run.info.status != _STATUS[state]:
             self._client.set_terminated(run_id, _STATUS[state])
-
-    def _trial_tags(self, record: TrialRecord) -> dict[str, str]:
-        tags = {
-            "kind": "trial",
-            "study": self._key,
-            "trial": str(record.number),
-            "state": record.state,
-        }
-        configuration = json.dumps(record.configuration, separators=(",", ":"))
-        if record.configuration and len(configuration) <= _LONGEST_TAG:
-            tags["configuration"] = configuration
-        if record.error:
-            tags["error"] = record.error[:_LONGEST_TAG]
-        return tags
 
     def _runs_by_trial(self) -> dict[int, list[Run]]:
         # The oldest first, and of equal age in one order for every process. By nothing that may
@@ -436,51 +378,5 @@ class StudyRuns:
             raise storage_error(self._home, error) from error
 
 
-def _record_of(trial: FrozenTrial, state: str) -> TrialRecord:
-    # Of a trial whose process could not write its run.
-    begun = trial.datetime_start
-    error = ""
-    if state == "failed":
-        error = str(trial.user_attrs.get(ERROR, "its worker ended without a word"))
-    return TrialRecord(
-        number=trial.number,
-        state=state,
-        started=_now() if begun is None else int(begun.timestamp() * 1000),
-        drawn=trial.params,
-        values=tuple(trial.values or ()) if state == "complete" else (),
-        error=error,
-    )
-
-
-def _parameters(record: TrialRecord) -> list[Param]:
-    # What was drawn alone: it is what trials differ in, and each one more costs time. All else is
-    # in the study's run, and in the tag that holds the whole configuration.
-    return [Param(name, parameter_text(value)) for name, value in record.drawn.items()]
-
-
-def _metrics(record: TrialRecord) -> list[Metric]:
-    now = _now()
-    found = []
-    if len(record.values) == 1:
-        # One name for whatever is looked for, to sort the trials of any study by.
-        found.append(Metric("value", record.values[0], now, 0))
-    for name, value in zip(record.objectives, record.values, strict=False):
-        found.append(Metric(f"objective/{name}", value, now, 0))
-    for step, one in enumerate(record.folds):
-        for name, value in zip(record.objectives, one.values, strict=False):
-            found.append(Metric(f"fold/objective/{name}", value, now, step))
-        found += [Metric(f"fold/{key}", value, now, step) for key, value in one.metrics.items()]
-    found += [Metric("val/log_loss", loss, now, step) for step, loss in enumerate(record.epochs)]
-    totals = {"epochs_trained": float(len(record.epochs))}
-    if trades := sum(one.trades for one in record.folds):
-        totals["trades"] = float(trades)
-    found += [Metric(name, value, now, 0) for name, value in totals.items()]
-    return [one for one in found if math.isfinite(one.value)]
-
-
 def _tags(tags: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(f"lstm.{key}", value[:_LONGEST_TAG]) for key, value in tags.items()]
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
+    return [RunTag(f"lstm.{key}", value[:LONGEST_TAG]) for key, value in tags.items()]

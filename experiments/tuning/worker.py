@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,7 +16,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import StoppingConfig, StudyConfig
-from experiments.tuning.holdout import holdout_opened
 from experiments.tuning.orphans import AGAIN, ERROR, abandon, queue_lost, reap, retried, run_again
 from experiments.tuning.own_score import own_score
 from experiments.tuning.ownership import (
@@ -31,21 +25,22 @@ from experiments.tuning.ownership import (
     record_owner,
     register_worker,
 )
-from experiments.tuning.progress import StudyProgress, error_of, since_best, standing
+from experiments.tuning.progress import StudyProgress, standing
 from experiments.tuning.pruning import TrialWatch
 from experiments.tuning.score import FoldScore, TrialScore
 from experiments.tuning.space import SearchSpace
+from experiments.tuning.study_end import StudyEnd
 from experiments.tuning.study_record import is_asked_to_stop
-from experiments.tuning.trial_runs import StudyRuns, TrialRecord
+from experiments.tuning.termination import sigterm_as_ctrl_c
+from experiments.tuning.trial_errors import words_of
+from experiments.tuning.trial_record import TrialRecord
+from experiments.tuning.trial_runs import StudyRuns
 from lightning_models.candles import Candles
 from lightning_models.errors import (
-    LSTMStrategiesError,
     StorageError,
-    TrainingError,
     TrainingInterrupted,
 )
 from lightning_models.home import Home
-from lightning_models.redaction import redacted
 
 __all__ = ["Evaluation", "Worker"]
 
@@ -58,9 +53,6 @@ Evaluation: TypeAlias = Callable[
 
 # Between two looks at what other workers are doing, where nothing else is left to do.
 _POLL_SECONDS: Final = 1.0
-
-# Of what is kept of a trial's error, characters.
-_LONGEST_ERROR: Final = 400
 
 
 class _TrialFailedError(Exception):
@@ -146,7 +138,7 @@ class Worker:
         self._work = work
         self._callbacks = tuple(callbacks)
         self._on_change = on_change
-        self._began = time.monotonic()
+        self._end = StudyEnd(work.stopping, opened_before=work.opened_before)
         self._reason = ""
         self._owner: Owner | None = None
         # Optuna's id of the trial under way.
@@ -174,7 +166,7 @@ class Worker:
         logging.getLogger("optuna.study._optimize").setLevel(logging.ERROR)
         self._owner = register_worker(self._study)
         try:
-            with _sigterm_as_ctrl_c():
+            with sigterm_as_ctrl_c():
                 self._take_trials()
         finally:
             self._leave()
@@ -221,45 +213,8 @@ class Worker:
         self._at = None
 
     def _is_done(self) -> bool:
-        self._reason = self._why_done()
+        self._reason = self._end.reason(self._study)
         return bool(self._reason)
-
-    def _why_done(self) -> str:
-        stopping = self._work.stopping
-        trials = self._study.get_trials(deepcopy=False)
-        again = retried(trials)
-        counted = [one for one in trials if one.number not in again]
-        finished = [one for one in counted if one.state.is_finished()]
-        if len(finished) >= stopping.trials:
-            return f"{len(finished)} trials are done"
-        if is_asked_to_stop(self._study):
-            return "it was asked to stop"
-        if holdout_opened(self._study) is not None:
-            return "its holdout was opened"
-        if self._work.opened_before is not None and self._work.opened_before():
-            return "the holdout of a study that it comes after was opened"
-        self._give_up_if_all_fail(finished)
-        elapsed = (time.monotonic() - self._began) / 60.0
-        if stopping.minutes and elapsed >= stopping.minutes:
-            return f"its {stopping.minutes:g} minutes are over"
-        stale = since_best(self._study, counted) if stopping.stagnation else 0
-        if stopping.stagnation and stale >= stopping.stagnation:
-            return f"no trial was better in the last {stale}"
-        running = sum(one.state == TrialState.RUNNING for one in counted)
-        if len(finished) + running >= stopping.trials:
-            return f"{len(finished)} trials are done, and {running} under way"
-        return ""
-
-    def _give_up_if_all_fail(self, finished: Sequence[FrozenTrial]) -> None:
-        failed = [one for one in finished if one.state == TrialState.FAIL]
-        if len(failed) < len(finished) or len(failed) < self._work.stopping.failures:
-            return
-        reasons = Counter(error_of(one) for one in failed)
-        reason, times = reasons.most_common(1)[0]
-        raise TrainingError(
-            f"the study {self._study.study_name} was ended: each of its first {len(failed)} trials "
-            f"failed, {times} of them so: {reason}"
-        )
 
     def _awaits_others(self) -> bool:
         # Whoever ends last leaves nothing running: a trial whose worker dies is taken over.
@@ -303,10 +258,10 @@ class Worker:
             self._stopped(trial, begun)
             raise KeyboardInterrupt from None
         except StorageError as error:
-            _wants_again(trial, _told(error))
+            _wants_again(trial, words_of(error))
             raise
         except Exception as error:
-            begun.error = _told(error)
+            begun.error = words_of(error)
             _log.warning("trial %d failed: %s", trial.number, begun.error)
             _log.debug("where trial %d failed", trial.number, exc_info=True)
             trial.set_user_attr(ERROR, begun.error)
@@ -355,7 +310,7 @@ class Worker:
             self._runs.log_trial(begun.record(state, tuple(folds), tuple(epochs)), score)
         except StorageError as error:
             # However it ended: what no run tells of has to be found out again.
-            _wants_again(begun.trial, _told(error))
+            _wants_again(begun.trial, words_of(error))
             raise
 
     def _leave(self) -> None:
@@ -408,38 +363,3 @@ class _Begun:
 def _wants_again(trial: optuna.Trial, error: str) -> None:
     trial.set_user_attr(ERROR, error)
     trial.set_user_attr(AGAIN, True)
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "out of memory: a smaller network or batch would fit"
-    text, end = str(error), ""
-    if not isinstance(error, LSTMStrategiesError):
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text, end = f"{type(error).__name__}: {text}", f" (in {where.name}, line {where.lineno})"
-    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    # A password that is cut in two would no longer be known for one.
-    line = redacted(line)
-    room = _LONGEST_ERROR - len(end)
-    return (line if len(line) <= room else f"{line[: room - 1]}…") + end
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    # A cluster's scheduler sends it before it kills.
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-
-    def stop(number: int, frame: object) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -14,7 +14,8 @@ from experiments.tuning.development import cut_holdout
 from experiments.tuning.loading import starting_point
 from experiments.tuning.score import FoldScore, TrialScore
 from experiments.tuning.study_record import StudyData, StudyRecord, open_study
-from experiments.tuning.trial_runs import StudyRuns, TrialRecord
+from experiments.tuning.trial_record import TrialRecord
+from experiments.tuning.trial_runs import StudyRuns
 from lightning_models import simulate_market
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from experiments.child_runs import PARENT_TAG
 from experiments.tuning import trial_runs
 from experiments.tuning.score import FoldScore, TrialScore
-from experiments.tuning.trial_runs import StudyRuns, TrialRecord
+from experiments.tuning.trial_record import TrialRecord
+from experiments.tuning.trial_runs import StudyRuns
 from lightning_models.errors import StorageError
 from lightning_models.home import Home
 
@@ -206,7 +207,7 @@ def test_of_two_runs_of_a_trial_the_older_one_stays(runs, client):
 def test_a_run_that_was_asked_for_twice_leaves_one(runs, client, monkeypatch, seconds, left):
     # The first answer was lost, and the request made again: that shows in the time it took.
     monkeypatch.setattr(trial_runs, "_RETRIED_SECONDS", seconds)
-    begun = runs._trial_tags(record(0, values=(0.5,)))
+    begun = record(0, values=(0.5,)).tags(KEY)
     tags = {PARENT_TAG: runs.parent} | {f"lstm.{key}": value for key, value in begun.items()}
     experiment = client.get_experiment_by_name(runs.experiment).experiment_id
     client.create_run(experiment, start_time=1_600_000_000_000, tags=tags)
