@@ -14,10 +14,14 @@ from lightning_models.registry import use_tracking_server
 
 KILLED_AT_ITS_WORK = """
 import os, signal, sys
+from contextlib import ExitStack
 from pathlib import Path
 from experiments.child_runs import child_run
 from lightning_models.home import Home
-with child_run(Home(Path(sys.argv[1])), sys.argv[2], run_name=sys.argv[3]):
+home, *work = sys.argv[1:]
+with ExitStack() as stack:
+    for parent, name in zip(work[::2], work[1::2]):
+        stack.enter_context(child_run(Home(Path(home)), parent, run_name=name))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -39,9 +43,9 @@ def children(client, parent):
     return sorted((one.info.run_name, one.info.status) for one in found)
 
 
-def killed(home, parent, name):
+def killed(home, *work):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED_AT_ITS_WORK, str(home.path), parent, name], check=False
+        [sys.executable, "-c", KILLED_AT_ITS_WORK, str(home.path), *work], check=False
     )
     assert done.returncode == -9
 
@@ -61,10 +65,8 @@ def test_its_end_says_what_became_of_the_work(home, client, parent):
 
 
 def test_work_that_is_done_again_ends_the_run_of_the_killed_attempt(home, client, parent):
-    killed(home, parent, "BTC's/USDT")
-    killed(home, parent, "ETH/USDT")
     other = client.create_run(client.get_run(parent).info.experiment_id).info.run_id
-    killed(home, other, "BTC's/USDT")
+    killed(home, parent, "BTC's/USDT", parent, "ETH/USDT", other, "BTC's/USDT")
     assert children(client, parent) == [("BTC's/USDT", "RUNNING"), ("ETH/USDT", "RUNNING")]
     with child_run(home, parent, run_name="BTC's/USDT"):
         pass

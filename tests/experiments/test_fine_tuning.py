@@ -56,7 +56,7 @@ BEFORE = MARKET.between(None, int(MARKET.time[OLD]))
 FAST = {"learning_rate": 0.01, "patience": 0, "epochs": 6}
 
 
-@pytest.fixture(scope="module", params=["window", "sequence"])
+@pytest.fixture(scope="module", params=[pytest.param("window", marks=pytest.mark.soak), "sequence"])
 def regime(request, tiny_config, empty_home):
     """A model of the first regime, and two continued on the second: with replay and without."""
     settings = tiny_config.model_dump()

@@ -38,7 +38,7 @@ def config(mode, *settings):
     )
 
 
-@pytest.fixture(scope="module", params=["window", "sequence"])
+@pytest.fixture(scope="module", params=["window", pytest.param("sequence", marks=pytest.mark.soak)])
 def model(request, empty_home):
     home = empty_home()
     settings = ["training.batch_size=8"] if request.param == "sequence" else []

@@ -23,7 +23,7 @@ _spec.loader.exec_module(setup)
 DIVERGING = {"learning_rate": 0.5, "weight_decay": 8.0, "epochs": 40}
 
 
-@pytest.fixture(scope="module", params=["window", "sequence"])
+@pytest.fixture(scope="module", params=[pytest.param("window", marks=pytest.mark.soak), "sequence"])
 def data(request):
     return setup.make_data(request.param)
 

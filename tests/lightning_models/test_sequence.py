@@ -297,7 +297,7 @@ def test_bars_left_out_restart_the_state(predictor):
     assert_close(predictor, probability, whole.probability[rows])
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(holes=st.sets(st.integers(250, 560), max_size=60))
 def test_holes_are_stepped_through_as_bridged_rows(predictor, holes):
     keep = np.setdiff1d(np.arange(600), list(holes))

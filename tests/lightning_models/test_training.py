@@ -36,7 +36,7 @@ def uninterrupted(data, tmp_path_factory):
     return setup.run(tmp_path_factory.mktemp("whole"), data)
 
 
-@pytest.fixture(scope="module", params=["window", "sequence"])
+@pytest.fixture(scope="module", params=[pytest.param("window", marks=pytest.mark.soak), "sequence"])
 def both(request, data, uninterrupted, tmp_path_factory):
     """A mode with its slices and the fit of one that was never stopped."""
     if request.param == "window":

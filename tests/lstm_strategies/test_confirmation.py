@@ -781,7 +781,8 @@ OPTIMISE = """
 """
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_two_workers_find_the_same_as_one(trained, candles, tmp_path, method):
     (tmp_path / "crossing.py").write_text(textwrap.dedent(STRATEGY))
     script = tmp_path / "optimise.py"

@@ -93,6 +93,7 @@ def test_registered_model_is_audited_whole(cli, market, shop):
     assert "models:/tiny/1" in ended.out
 
 
+@pytest.mark.soak
 def test_strategy_that_peeks_ends_with_1_and_an_honest_one_with_0(cli, market, strategies):
     peeks = cli("audit", "--strategy", f"{strategies}:Peeks", "--data", market.sim_file)
     assert peeks.code == 1

@@ -42,6 +42,7 @@ def zoo(market, home):
     return result, ran
 
 
+@pytest.mark.soak
 def test_every_preset_is_scored_on_every_symbol(zoo, market):
     result, ran = zoo
     pairs = [(one.label, one.symbol) for one in result.trials]
@@ -57,6 +58,7 @@ def test_every_preset_is_scored_on_every_symbol(zoo, market):
         assert {"test/log_loss", "test/auc", "test/coverage_80"} <= set(one.metrics)
 
 
+@pytest.mark.soak
 def test_a_planted_signal_is_found_by_who_can_and_not_by_who_cannot(zoo):
     result, _ = zoo
     assert result.overall["logistic-regression"]["log_loss_gain"].low > 0.0
@@ -64,6 +66,7 @@ def test_a_planted_signal_is_found_by_who_can_and_not_by_who_cannot(zoo):
     assert "logistic-regression: 1 of 2" in result.verdict
 
 
+@pytest.mark.soak
 def test_trials_are_runs_below_the_comparison(zoo, home):
     result, _ = zoo
     client = MlflowClient(tracking_uri=find_home(home).tracking_uri)
@@ -78,6 +81,7 @@ def test_trials_are_runs_below_the_comparison(zoo, home):
     assert all("train_seconds" in one.data.metrics for one in children)
 
 
+@pytest.mark.soak
 def test_finished_trials_are_not_run_again(zoo, market, home):
     first, _ = zoo
     again = run_zoo(market, presets=("logistic-regression", "zero-return"), home=home)

@@ -68,7 +68,7 @@ def walked_stream(stream_config, two_symbols, empty_home) -> Walked:
     return _walked(stream_config, walk, two_symbols, empty_home())
 
 
-@pytest.fixture(params=["window", "sequence"])
+@pytest.fixture(params=["window", pytest.param("sequence", marks=pytest.mark.soak)])
 def walked_either(request) -> Walked:
     """Each of the two."""
     return request.getfixturevalue("walked" if request.param == "window" else "walked_stream")
