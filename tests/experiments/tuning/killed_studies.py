@@ -119,7 +119,7 @@ class Crew:
     def finish(self) -> None:
         """Let one worker bring the study to its end."""
         process = self.start()
-        process.join(120)
+        process.join(600)
         assert process.exitcode == 0
 
     def study(self) -> optuna.Study:

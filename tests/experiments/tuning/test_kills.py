@@ -10,19 +10,22 @@ from tests.experiments.tuning.killed_studies import Crew
 
 
 def kill_at_random(crew, times, *, seed, workers=1):
-    # A worker lives for a moment of random length after its first trial began.
+    # One after another, each a moment of random length after the youngest one's first trial
+    # began; another takes its place, and the others work on.
     moments = random.Random(seed)
-    ends = []
+    at_work, ends = [], []
     for _ in range(times):
-        crews = [crew.start() for _ in range(workers)]
-        for process in crews:
-            crew.await_first_trial(process)
-        victim = crews[moments.randrange(workers)]
+        while len(at_work) < workers:
+            at_work.append(crew.start())
+            crew.await_first_trial(at_work[-1])
+        victim = at_work.pop(moments.randrange(workers))
         victim.join(moments.uniform(0.0, 0.5))
         victim.kill()
-        for process in crews:
-            process.join(120)
-            ends.append(process.exitcode)
+        victim.join(120)
+        ends.append(victim.exitcode)
+    for process in at_work:
+        process.join(600)
+        assert process.exitcode == 0
     return ends
 
 
@@ -49,8 +52,8 @@ def test_a_study_killed_20_times_ends_with_every_trial_accounted_for(home, seed)
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_two_workers_on_a_database_one_killed_20_times(home, postgres):
-    crew = Crew(home, postgres.url, trials=200)
+    crew = Crew(home, postgres.url, trials=600)
     ends = kill_at_random(crew, 20, seed=7, workers=2)
-    assert ends.count(-9) >= 15
+    assert ends == [-9] * 20
     crew.finish()
     crew.accounts()
