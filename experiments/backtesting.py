@@ -20,7 +20,7 @@ from experiments.result import BacktestResult, BuyAndHold, DoubledCosts, EquityP
 from experiments.score_calibrating import calibrate_score
 from experiments.significance import is_distinguishable, measure_significance, verdict
 from experiments.simulation import simulate
-from experiments.yardsticks import RandomExposure, random_exposure
+from experiments.yardsticks import RandomExposure, open_to_open, random_exposure
 from lightning_models.candles import Candles, iso_utc, read_candles
 from lightning_models.errors import ConfigError
 from lightning_models.home import Home, find_home
@@ -239,7 +239,7 @@ def judge_run(
         seed=config.seed,
         replications=config.replications,
     )
-    shuffled = _random_exposure(config, period, strategy.analyzers.weights.weights, periods)
+    shuffled = _random_exposure(config, period, strategy.analyzers.weights.opened, periods)
     metrics["performance_rating"] = capped_rating(
         metrics["performance_rating"],
         distinguishable=is_distinguishable(significance, period=period.slice),
@@ -338,14 +338,13 @@ def fitting_detail(detail: Candles | None, period: Period) -> Candles | None:
 
 
 def _random_exposure(
-    config: BacktestConfig, period: Period, weights: Floats, periods: float
+    config: BacktestConfig, period: Period, opened: Floats, periods: float
 ) -> RandomExposure:
-    closes = period.candles.ohlcv[period.first :, 3]
-    market = np.zeros(len(closes))
-    market[1:] = closes[1:] / closes[:-1] - 1.0
+    prices = period.candles.ohlcv[period.first :]
     return random_exposure(
-        weights[:, 0],
-        market,
+        opened[:, 0],
+        open_to_open(prices[:, 0], prices[:, 3]),
+        held_from="open",
         periods_per_year=periods,
         cost_per_turnover=config.taker_fee + config.slippage,
         funding_rates=funding_a_bar(config, period.candles),

@@ -35,7 +35,7 @@ from experiments.result import (
 )
 from experiments.significance import is_distinguishable, measure_significance, verdict
 from experiments.simulation import simulate
-from experiments.yardsticks import RandomExposure, random_exposure
+from experiments.yardsticks import RandomExposure, open_to_open, random_exposure
 from lightning_models.candles import Candles, fingerprint_of, iso_utc
 from lightning_models.errors import ConfigError, TooFewCandlesError
 from lightning_models.home import Home, find_home
@@ -260,8 +260,9 @@ def _judged(
         replications=config.replications,
     )
     shuffled = random_exposure(
-        weights,
-        _market_returns(closes),
+        strategy.analyzers.weights.opened,
+        _market_returns(candles, stamps, closes),
+        held_from="open",
         periods_per_year=year,
         cost_per_turnover=config.taker_fee + config.slippage,
         funding_rates=funding_a_bar(config, candles[0]),
@@ -322,10 +323,17 @@ def _closes(candles: Sequence[Candles], stamps: npt.NDArray[np.int64]) -> Floats
     return columns
 
 
-def _market_returns(closes: Floats) -> Floats:
-    returns = np.zeros_like(closes)
-    returns[1:] = closes[1:] / closes[:-1] - 1.0
-    return np.nan_to_num(returns, nan=0.0)
+def _market_returns(
+    candles: Sequence[Candles], stamps: npt.NDArray[np.int64], closes: Floats
+) -> Floats:
+    # From each open to the next; a symbol without a candle stands at its last close.
+    opens = closes.copy()
+    for number, one in enumerate(candles):
+        _, rows, own = np.intersect1d(
+            stamps, bar_stamp(one.time, one.timeframe), return_indices=True
+        )
+        opens[rows, number] = one.ohlcv[own, 0]
+    return np.nan_to_num(open_to_open(opens, closes), nan=0.0)
 
 
 def _held(config: BacktestConfig, closes: Floats) -> Floats:

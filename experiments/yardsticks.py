@@ -17,7 +17,7 @@ from lightning_models.evaluation.bootstrap import (
     percentile_interval,
 )
 
-__all__ = ["RandomExposure", "random_exposure"]
+__all__ = ["RandomExposure", "open_to_open", "random_exposure"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class RandomExposure(BaseModel):
     """A strategy's return beside that of the same positions held at random times.
 
     All figures follow one simplified accounting: the position at the market's return, less the
-    cost of its changes and the funding. So they differ from the account's own, which fills
+    cost of its changes and the funding. So they differ from the account's own, which stops
     within bars. None stands where there is nothing to compare: fewer than 30 bars, or no
     position.
     """
@@ -124,6 +124,31 @@ class RandomExposure(BaseModel):
             f"{found} from the same exposure held at random: {self.total_return_pct:+.1f}%{band}, "
             f"one-sided p {self.p_value:.3f}."
         )
+
+
+def open_to_open(opens: Floats, closes: Floats) -> Floats:
+    """Return what a position earns from each bar's open to the next one's.
+
+    Orders at the market fill at opens, so that is how long a position from a bar's open lasts.
+
+    Parameters
+    ----------
+    opens, closes
+        ``float64 [T]`` or ``[T, N]``, quote currency.
+
+    Returns
+    -------
+    numpy.ndarray
+        Simple returns of the same shape; the last one ends at its bar's close.
+
+    Examples
+    --------
+    >>> open_to_open(np.array([100.0, 110.0]), np.array([105.0, 121.0])).round(6)
+    array([0.1, 0.1])
+    """
+    ends = np.concatenate([opens[1:], closes[-1:]])
+    returns: Floats = ends / opens - 1.0
+    return returns
 
 
 def random_exposure(

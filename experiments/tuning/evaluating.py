@@ -281,7 +281,6 @@ def _scored(task: _Task, fitted: FoldFit | None) -> _Scored:
         time, returns, market, held = followed(forecasts, task.one.fold, cost=asked.cost)
     if task.backtest is not None:
         from experiments.tuning.trading_folds import (
-            positions,
             trade_fold,
             traded,
             trading_metrics,
@@ -297,7 +296,7 @@ def _scored(task: _Task, fitted: FoldFit | None) -> _Scored:
         metrics |= trading_metrics(symbols)
         # With both objectives it is the account that tells what was earned.
         time, returns, market = traded(symbols)
-        held = positions(symbols)
+        held = tuple(one.held for one in symbols)
     valued = [_valued(one, metrics, forecasts, symbols) for one in task.objectives]
     score = FoldScore(
         fold=task.one.fold.number,

@@ -25,11 +25,10 @@ class HeldPositions:
     time
         ``int64 [T]``, stamps of the bars, milliseconds, rising.
     weights
-        ``float64 [T]``, signed notional over the symbol's account. Where forecasts are followed
-        it is held from each bar's open on; of a strategy, which stops may end within a bar, it
-        is what is left at the close.
+        ``float64 [T]``, signed notional over the symbol's account, held from each bar's open on.
+        What a stop did within the bar is not in it.
     market
-        ``float64 [T]``, the symbol's simple return of each bar, close to close.
+        ``float64 [T]``, what the symbol returns while the position is held (fraction).
     """
 
     symbol: str

@@ -108,7 +108,7 @@ def _random_times(
         weights,
         market,
         periods_per_year=periods_per_year,
-        held_from="close" if record.config.trades else "open",
+        held_from="open",
         cost_per_turnover=cost,
         funding_rates=funding,
         replications=replications,

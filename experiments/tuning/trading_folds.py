@@ -14,6 +14,7 @@ from experiments.simulation import simulate
 from experiments.tuning.forecast_folds import market_returns
 from experiments.tuning.held_positions import HeldPositions
 from experiments.tuning.score import Floats, Times, averaged
+from experiments.yardsticks import open_to_open
 from lightning_models.errors import TooFewCandlesError
 from lightning_models.timeframes import DAY_MS, bar_stamp
 from lstm_strategies.performance import bar_returns
@@ -31,7 +32,6 @@ __all__ = [
     "HIGHEST_RATIO",
     "TradedSymbol",
     "figure",
-    "positions",
     "trade_fold",
     "traded",
     "trading_metrics",
@@ -61,8 +61,6 @@ class TradedSymbol:
 
     Parameters
     ----------
-    symbol
-        Whose.
     metrics
         As `lstm_strategies.metrics.BacktestMetrics` returns them.
     cash
@@ -73,17 +71,16 @@ class TradedSymbol:
         ``float64 [T]``, of the equity, fractions.
     market
         ``float64 [T]``, of holding from the open after the first decision on.
-    weights
-        ``float64 [T]``, signed notional over equity, left at each bar's close.
+    held
+        From each bar's open on, and what the symbol returns until the next one's.
     """
 
-    symbol: str
     metrics: dict[str, Any]
     cash: float
     time: Times
     returns: Floats
     market: Floats
-    weights: Floats
+    held: HeldPositions
 
     @property
     def has_traded(self) -> bool:
@@ -169,14 +166,15 @@ def _trade(config: BacktestConfig, period: Period, home: Home) -> TradedSymbol:
     equity = np.array([point["equity"] for point in metrics["equity_curve"]])
     candles, first = period.candles, period.first
     opened, closed = candles.ohlcv[first:, 0], candles.ohlcv[first:, 3]
+    time = bar_stamp(candles.time[first:], candles.timeframe)
+    position = strategy.analyzers.weights.opened[:, 0]
     return TradedSymbol(
-        candles.symbol,
         metrics,
         config.cash,
-        bar_stamp(candles.time[first:], candles.timeframe),
+        time,
         bar_returns(config.cash, equity),
         np.concatenate([[0.0], market_returns(opened, closed)]),
-        strategy.analyzers.weights.weights[:, 0],
+        HeldPositions(candles.symbol, time, position, open_to_open(opened, closed)),
     )
 
 
@@ -229,17 +227,6 @@ def traded(symbols: Sequence[TradedSymbol]) -> tuple[Times, Floats, Floats]:
         symbols with that bar.
     """
     return averaged([(one.time, one.returns, one.market) for one in symbols])
-
-
-def positions(symbols: Sequence[TradedSymbol]) -> tuple[HeldPositions, ...]:
-    """Return the positions of a fold's backtests.
-
-    Parameters
-    ----------
-    symbols
-        At least one.
-    """
-    return tuple(HeldPositions(one.symbol, one.time, one.weights, one.market) for one in symbols)
 
 
 def trading_metrics(symbols: Sequence[TradedSymbol]) -> dict[str, float]:
