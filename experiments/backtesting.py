@@ -347,18 +347,20 @@ def _random_exposure(
         held_from="open",
         periods_per_year=periods,
         cost_per_turnover=config.taker_fee + config.slippage,
-        funding_rates=funding_a_bar(config, period.candles),
+        funding_rates=funding_a_bar(
+            config, market=period.candles.market, period_ms=period.candles.period_ms
+        ),
         replications=config.replications,
         seed=config.seed,
     )
 
 
-def funding_a_bar(config: BacktestConfig, candles: Candles) -> float:
+def funding_a_bar(config: BacktestConfig, *, market: str, period_ms: int) -> float:
     """Return the funding that a yardstick's long position pays over a bar, a fraction."""
     # Of past rates in a file the usual one stands in: this yardstick is a simplified account.
-    if candles.market != "continuous":
+    if market != "continuous":
         return 0.0
-    return config.funding_rate * candles.period_ms / FUNDING_PERIOD_MS
+    return config.funding_rate * period_ms / FUNDING_PERIOD_MS
 
 
 def _buy_and_hold(config: BacktestConfig, period: Period) -> Floats:

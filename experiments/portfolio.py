@@ -265,7 +265,9 @@ def _judged(
         held_from="open",
         periods_per_year=year,
         cost_per_turnover=config.taker_fee + config.slippage,
-        funding_rates=funding_a_bar(config, candles[0]),
+        funding_rates=funding_a_bar(
+            config, market=candles[0].market, period_ms=candles[0].period_ms
+        ),
         replications=config.replications,
         seed=config.seed,
     )

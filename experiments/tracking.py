@@ -114,7 +114,7 @@ def parameter_text(value: Any) -> str:
 
 def log_metrics(run_id: str, metrics: Mapping[str, float | None], *, step: int = 0) -> None:
     """Log metrics in one batch; a metric that could not be computed is left out."""
-    now = _milliseconds_now()
+    now = milliseconds_now()
     batch = [
         Metric(key=key, value=float(value), timestamp=now, step=step)
         for key, value in metrics.items()
@@ -200,5 +200,6 @@ def experiment_id_of(home: Home, name: str) -> str:
         return str(found.experiment_id)
 
 
-def _milliseconds_now() -> int:
+def milliseconds_now() -> int:
+    """Return the present moment as MLflow counts it, milliseconds since the epoch."""
     return time.time_ns() // 1_000_000

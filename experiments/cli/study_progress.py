@@ -143,5 +143,6 @@ def _outcome(trial: Any, objectives: Sequence[str]) -> str:
         return ", ".join(f"{name} {value}" for name, value in zip(objectives, values, strict=True))
     if trial.state.name == "PRUNED":
         return "pruned"
-    reason = str(trial.user_attrs.get("error", "its worker ended without a word"))
-    return f"failed: {' '.join(reason.split())}"
+    from experiments.tuning.progress import error_of  # optuna, which this trial comes from
+
+    return f"failed: {' '.join(error_of(trial).split())}"

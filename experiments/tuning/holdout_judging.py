@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from experiments.backtesting import funding_a_bar
 from experiments.significance import annualised_sharpe, measure_significance
 from experiments.tuning.held_positions import together
 from experiments.tuning.holdout_look import LEVEL, EarlierLook, HoldoutLook
 from experiments.yardsticks import RandomExposure, random_exposure
 from lightning_models.candles import iso_utc
 from lightning_models.timeframes import period_ms
-from lstm_strategies.funding import FUNDING_PERIOD_MS
 from lstm_strategies.performance import periods_per_year
 
 if TYPE_CHECKING:
@@ -122,10 +122,9 @@ def _costs_of_exposure(record: StudyRecord, candidate: Candidate) -> tuple[float
     account = candidate.backtest
     if not record.config.trades or account is None:
         return next(one.cost for one in record.config.objective if one.kind == "forecast"), 0.0
-    change = account.taker_fee + account.slippage
-    if record.data.market != "continuous":
-        return change, 0.0
-    return change, account.funding_rate * period_ms(record.data.timeframe) / FUNDING_PERIOD_MS
+    data = record.data
+    funding = funding_a_bar(account, market=data.market, period_ms=period_ms(data.timeframe))
+    return account.taker_fee + account.slippage, funding
 
 
 def _mean(score: TrialScore, name: str) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -12,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from mlflow.entities import Metric, Param
 from optuna.trial import TrialState
 
-from experiments.tracking import parameter_text
-from experiments.tuning.orphans import ERROR
+from experiments.tracking import milliseconds_now, parameter_text
+from experiments.tuning.progress import error_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from experiments.tuning.score import FoldScore
 
-__all__ = ["LONGEST_TAG", "TrialRecord", "milliseconds_now", "state_of"]
+__all__ = ["LONGEST_TAG", "TrialRecord", "state_of"]
 
 LONGEST_TAG: Final = 5_000
 """Characters of a tag that MLflow takes everywhere."""
@@ -41,11 +40,6 @@ def state_of(trial: FrozenTrial) -> str | None:
         Optuna's.
     """
     return _STATES.get(trial.state)
-
-
-def milliseconds_now() -> int:
-    """Return the present moment as MLflow counts it, milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
@@ -99,16 +93,13 @@ class TrialRecord:
             As `state_of` calls it.
         """
         begun = trial.datetime_start
-        error = ""
-        if state == "failed":
-            error = str(trial.user_attrs.get(ERROR, "its worker ended without a word"))
         return cls(
             number=trial.number,
             state=state,
             started=milliseconds_now() if begun is None else int(begun.timestamp() * 1000),
             drawn=trial.params,
             values=tuple(trial.values or ()) if state == "complete" else (),
-            error=error,
+            error=error_of(trial) if state == "failed" else "",
         )
 
     def parameters(self) -> list[Param]:

@@ -26,11 +26,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from experiments.child_runs import PARENT_TAG
 from experiments.environment import Environment
-from experiments.tracking import experiment_id_of, parameter_text
+from experiments.tracking import experiment_id_of, milliseconds_now, parameter_text
 from experiments.tuning.trial_record import (
     LONGEST_TAG,
     TrialRecord,
-    milliseconds_now,
     state_of,
 )
 from lightning_models.errors import StorageError

@@ -14,6 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments.tracking import milliseconds_now
 from experiments.tuning.candidate import Candidate
 from experiments.tuning.config import StoppingConfig, StudyConfig
 from experiments.tuning.orphans import AGAIN, ERROR, abandon, queue_lost, reap, retried, run_again
@@ -335,7 +336,7 @@ class _Begun:
     def __init__(self, trial: optuna.Trial, objectives: Sequence[str]) -> None:
         self.trial = trial
         self._objectives = tuple(objectives)
-        self._started = time.time_ns() // 1_000_000
+        self._started = milliseconds_now()
         self.candidate: Candidate | None = None
         self.values: tuple[float, ...] = ()
         self.error = ""
